@@ -1,0 +1,166 @@
+"""Checkpoint to judge folder."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from lager_onnx.export.anatomy import Anatomy, locate
+from lager_onnx.export.chat import render_wrapper
+from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
+from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
+from lager_onnx.export.passes.positions import PositionsPass
+from lager_onnx.export.passes.score_head import ScoreHeadPass
+from lager_onnx.export.passes.simplify import simplify
+from lager_onnx.export.passes.weight_precision import WeightPrecisionPass
+from lager_onnx.export.score_tokens import find_score_tokens
+from lager_onnx.export.steps import step
+from lager_onnx.export.trace import trace
+from lager_onnx.export.verify import Parity, sample_batches, verify
+from lager_onnx.models.errors import ExportError
+from lager_onnx.models.families import family_of
+from lager_onnx.models.layers import parse_layers, uniform_weights
+from lager_onnx.models.scale import Scale
+from lager_onnx.models.spec import JudgeSpec, Lens, Precision
+from lager_onnx.models.template import Template
+
+logger = logging.getLogger(__name__)
+
+_SAMPLES = (
+    {"instruction": "Name the largest planet.", "response": "Jupiter.", "criterion": "correctness"},
+    {"instruction": "Write a haiku about rain.", "response": "Rain falls on the roof.\nThe cat does not like it.\nI do."},
+)
+
+
+def export_judge(
+    checkpoint: str | Path,
+    judge_dir: str | Path,
+    *,
+    scale: str = "1-5",
+    lens: Lens = "raw",
+    layers: str = "all",
+    template: str = "direct",
+    answer_prefix: str = "score: ",
+    precision: Precision = "fp32",
+    verify_judge: bool = True,
+    overwrite: bool = False,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> JudgeSpec:
+    """Exports a judge: one ONNX model that gives LAGER scores, with all that scoring needs beside it.
+
+    Args:
+        checkpoint: directory in Hugging Face format, `.gguf` file or hub id.
+        judge_dir: folder to write; it appears only when everything went well.
+        scale: "1-5", "1,3,5" or "bad=0,ok=1,good=2"; every label must be one token after the answer prefix.
+        lens: "raw" reads the residual stream as it is, "norm" after the final norm (the logit lens).
+        layers: rows that get weight: "all", "upper-half" or a list such as "0,12-20,-1".
+        template: name of a built-in template, or a text file with named fields.
+        answer_prefix: how the judge's answer begins.
+        precision: how the body's weights are stored; arithmetic and the head are float32.
+        verify_judge: compare the written judge with PyTorch, and keep it only if they agree.
+        overwrite: replace a judge that is there already.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run the Python code that ships with the checkpoint.
+
+    Returns:
+        What was written to `judge.json`.
+
+    Raises:
+        LagerError: with nothing left behind; see `lager_onnx.models.errors` for the kinds.
+    """
+    parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
+    with new_folder(Path(judge_dir), overwrite=overwrite) as folder:
+        with step(f"Load {checkpoint}"):
+            judge = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
+        spec = _describe(judge, parsed_scale, prompt_template, lens, layers, answer_prefix, precision)
+        scratch = folder.parent
+        with step(f"Trace {judge.architecture}, {spec.num_layers} layers, with optimum"):
+            graph = trace(judge.model, spec.score_token_ids, scratch)
+        with step("Rewrite the graph: layers, score head, precision"):
+            _rewrite(graph, spec, judge)
+        with step("Write the judge"):
+            write_graph(graph, folder)
+        del graph
+        (scratch / "traced.onnx").unlink()
+        if verify_judge:
+            spec = replace(spec, parity=_verify(folder, spec, judge).to_dict())
+        spec = write_rest(folder, spec, judge.backend.to_str(), judge.config)
+        size = folder_size(folder)
+    logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
+    return spec
+
+
+def _describe(
+    judge: Checkpoint, scale: Scale, template: Template, lens: Lens, layers: str, answer_prefix: str, precision: Precision
+) -> JudgeSpec:
+    wrapper = render_wrapper(judge.tokenizer, answer_prefix)
+    wrapper, tokens, ids = find_score_tokens(judge.backend, wrapper, scale)
+    num_layers = judge.config.num_hidden_layers
+    rows = parse_layers(layers, num_layers)
+    return JudgeSpec(
+        scale=scale,
+        score_tokens=tokens,
+        score_token_ids=ids,
+        num_layers=num_layers,
+        lens=lens,
+        layers=rows,
+        layer_weights=uniform_weights(rows, num_layers),
+        weights_origin=f"untuned: uniform over {len(rows)} of {num_layers + 1} rows",
+        template=template,
+        chat=wrapper,
+        precision=precision,
+        context_length=judge.config.max_position_embeddings,
+        source={
+            "checkpoint": Path(judge.name).name,
+            "architecture": judge.architecture,
+            "model_type": judge.config.model_type,
+            "commit": getattr(judge.config, "_commit_hash", None) or "",
+        },
+        versions=package_versions(),
+    )
+
+
+def _rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
+    simplify()(graph)
+    anatomy = locate(graph, spec.num_layers)
+    _check_family(anatomy, judge)
+    head = ScoreHeadPass(
+        anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values
+    )
+    ir.passes.Sequential(PositionsPass(), head, simplify(), WeightPrecisionPass(spec.precision))(graph)
+
+
+def _check_family(anatomy: Anatomy, judge: Checkpoint) -> None:
+    family = family_of(judge.architecture)
+    if family is None:
+        logger.warning(
+            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch", judge.architecture
+        )
+        return
+    for what, seen, expected in (
+        ("the embedding", anatomy.embedding_ops, family.embedding_ops(judge.config)),
+        ("the unembedding", anatomy.head_ops, family.head_ops(judge.config)),
+    ):
+        if seen != expected:
+            raise ExportError(f"after {what} the graph has {seen}, {judge.architecture} should have {expected}")
+
+
+def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
+    prompts = [
+        spec.chat.wrap(spec.template.fill(sample, scale=spec.scale, answer_prefix=spec.chat.answer_prefix))
+        for sample in _SAMPLES
+        if spec.template.fields >= {"instruction", "response"}
+    ]
+    texts = [judge.backend.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+    batches = sample_batches(judge.config, [ids for ids in texts if len(ids) <= spec.context_length])
+    with step("Verify against PyTorch, layer by layer"):
+        parity = verify(folder, spec, judge.model, batches)
+    logger.info(
+        "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
+        "logits %.1e (relative), probabilities %.1e, score %.1e",
+        parity.prompts, *parity.lengths, parity.layer_logits, parity.worst_layer, parity.logits, parity.probabilities,
+        parity.score,
+    )  # fmt: skip
+    return parity

@@ -1,0 +1,57 @@
+"""The README.md of a judge folder."""
+
+from lager_onnx.models.spec import JudgeSpec
+
+_CARD = """\
+---
+library_name: lager-onnx
+base_model: {checkpoint}
+---
+
+# LAGER judge made from {checkpoint}
+
+Grades a response on the scale {scale}: one prefill, then the logits of the score tokens of every layer are
+added with {rows} weights ({weights_origin}) and turned into the expected score.
+
+| | |
+|---|---|
+| architecture | {architecture}, {num_layers} layers |
+| body's weights | {precision} (arithmetic and score head are float32) |
+| lens | {lens} |
+| prompt template | {template} |
+| answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
+| longest prompt | {context_length} tokens |
+| verified against PyTorch | {parity} |
+
+    pip install 'lager-onnx[cpu]'
+    lager score . records.jsonl -o scores.jsonl
+
+A score is only as good as its judge: compare it with people's ratings of your own data before you rely on it.
+The checkpoint's licence holds for this judge too.
+"""
+
+
+def model_card(spec: JudgeSpec) -> str:
+    """The card's text."""
+    parity = "no"
+    if spec.parity:
+        parity = (
+            f"{spec.parity['prompts']} prompts of {spec.parity['lengths'][0]} to {spec.parity['lengths'][1]} tokens; "
+            f"largest difference {spec.parity['layer_logits']:.1e} on layer logits (relative), "
+            f"{spec.parity['score']:.1e} on the score"
+        )
+    return _CARD.format(
+        checkpoint=spec.source["checkpoint"],
+        scale=spec.scale,
+        rows=spec.num_layers + 1,
+        weights_origin=spec.weights_origin,
+        architecture=spec.source["architecture"],
+        num_layers=spec.num_layers,
+        precision=spec.precision,
+        lens=spec.lens,
+        template=spec.template.name,
+        answer_prefix=spec.chat.answer_prefix,
+        score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),
+        context_length=spec.context_length,
+        parity=parity,
+    )

@@ -1,0 +1,67 @@
+"""The oracle: layer logits computed by PyTorch, with none of the exporter's knowledge.
+
+Hidden states come from `output_hidden_states=True`. They meet the checkpoint's own head, whatever that does
+(bias, scaling, soft cap): the model is run once more with a decoder that hands it those hidden states.
+"""
+
+import inspect
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from lager_onnx.models.errors import ExportError
+from lager_onnx.models.spec import Lens
+
+Array = npt.NDArray[np.float32]
+
+
+@torch.no_grad()
+def oracle_layer_logits(
+    model: PreTrainedModel, input_ids: npt.NDArray[np.int64], lengths: list[int], token_ids: tuple[int, ...], lens: Lens
+) -> Array:
+    """z_l = W h(l) + b of METHOD section 1 at the last token of every row, (batch, L + 1, K).
+
+    Row L is read from the model's own logits, rows below from `hidden_states`: whether the last entry of
+    `hidden_states` has been through the final norm differs between families and does not matter here.
+
+    Args:
+        model: float32 decoder in eval mode.
+        input_ids: (batch, sequence), right-padded.
+        lengths: number of tokens of every row.
+        token_ids: ids of the K score tokens.
+        lens: "raw", or "norm" for the final norm on every row.
+    """
+    ids = torch.from_numpy(input_ids)
+    mask = (torch.arange(ids.shape[1])[None, :] < torch.tensor(lengths)[:, None]).long()
+    rows, last = torch.arange(len(lengths)), torch.tensor(lengths) - 1
+    kept, where = torch.unique(last, return_inverse=True)
+    arguments: dict[str, Any] = {"logits_to_keep": kept}
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        arguments, where = {}, last
+    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False, **arguments)
+    below = torch.stack([hidden[rows, last] for hidden in output.hidden_states[:-1]], dim=1)  # (batch, L, hidden)
+    if lens == "norm":
+        below = _final_norm(model)(below)
+    selected = list(token_ids)
+    layer_logits = torch.cat([_head(model, below)[..., selected], output.logits[rows, where][:, None, selected]], 1)
+    return layer_logits.float().numpy()
+
+
+def _head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """The checkpoint's own logits of any hidden states: (batch, n, hidden) to (batch, n, vocabulary)."""
+    decoder = model.get_decoder()
+    given = BaseModelOutputWithPast(last_hidden_state=hidden)
+    with patch.object(decoder, "forward", lambda *_args, **_kwargs: given):
+        return model(input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long)).logits
+
+
+def _final_norm(model: PreTrainedModel) -> torch.nn.Module:
+    norm = getattr(model.get_decoder(), "norm", None)
+    if not isinstance(norm, torch.nn.Module):
+        raise ExportError(f"{type(model).__name__} has no final norm under the name 'model.norm': lens 'norm' needs it")
+    return norm

@@ -1,0 +1,1 @@
+"""Rewrites of the traced graph, one a file."""

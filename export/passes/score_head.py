@@ -1,0 +1,94 @@
+"""Appends the multi-layer score-token head: METHOD section 1 inside the graph."""
+
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from lager_onnx.export.anatomy import Anatomy
+from lager_onnx.export.passes.building import constant, op
+from lager_onnx.models.spec import Lens
+
+
+class ScoreHeadPass(ir.passes.InPlacePass):
+    """Lets the hidden state of every layer at the score position meet the score rows of the unembedding.
+
+    Before:
+
+        h(L) (batch, sequence, hidden) ─ norm ─ unembedding ─ head ops ─► logits (batch, sequence, K)
+
+    After, lens "raw" (each `at` takes the score position: row sum of the mask - 1):
+
+        h(0) ─ at ─┐
+        ...        ├ Concat (batch, L, hidden) ──┐
+        h(L-1) at ─┘                             ├ Concat ─ unembedding ─ head ops ─► layer_logits (batch, L + 1, K)
+        h(L) ─ at ─ norm (batch, 1, hidden) ─────┘
+
+        layer_logits ─ lager.layer_weights ─► logits ─ Softmax ─► probabilities ─ lager.scale_values ─► score
+
+    With lens "norm" all L + 1 rows go through the norm. Norm, unembedding and head operations are the
+    checkpoint's own nodes, fed with other rows; so soft caps, scalings and biases apply to every layer.
+    """
+
+    OUTPUTS: ClassVar[tuple[str, ...]] = ("score", "probabilities", "logits", "layer_logits")
+
+    def __init__(self, anatomy: Anatomy, *, lens: Lens, layer_weights: tuple[float, ...], values: tuple[float, ...]):
+        self.anatomy, self.lens = anatomy, lens
+        self.layer_weights, self.values = layer_weights, values
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph, anatomy = model.graph, self.anatomy
+        final = anatomy.residual_stream[-1]
+        norm_uses = [(use.node, use.idx) for use in final.uses()]
+        position = self._score_position(graph)
+        rows = [
+            op(graph, "GatherND", value, position, batch_dims=1, name=f"lager.hidden_state.{layer}")
+            for layer, value in enumerate(anatomy.residual_stream)
+        ]  # each (batch, 1, hidden)
+        normed_rows = rows[-1] if self.lens == "raw" else op(graph, "Concat", *rows, axis=1, name="lager.hidden_states")
+        for node, index in norm_uses:
+            node.replace_input_with(index, normed_rows)
+        stacked = anatomy.normed
+        if self.lens == "raw":
+            stacked = op(graph, "Concat", *rows[:-1], anatomy.normed, axis=1, name="lager.hidden_states")
+        anatomy.unembedding.replace_input_with(0, stacked)
+        self._name_unembedding(graph)
+        self._outputs(graph)
+        graph.sort()
+        return ir.passes.PassResult(model, modified=True)
+
+    @staticmethod
+    def _score_position(graph: ir.Graph) -> ir.Value:
+        """Index of the last token of every row, (batch, 1, 1) int64."""
+        mask = next(value for value in graph.inputs if value.name == "attention_mask")
+        length = op(graph, "ReduceSum", mask, constant(graph, "lager.axis_1", [1]), keepdims=1)
+        last = op(graph, "Sub", length, constant(graph, "lager.one", 1))
+        return op(graph, "Unsqueeze", last, constant(graph, "lager.axis_1", [1]), name="lager.score_position")
+
+    def _name_unembedding(self, graph: ir.Graph) -> None:
+        weight = self.anatomy.unembedding.inputs[1]
+        assert weight is not None
+        graph.initializers.pop(weight.name or "")
+        weight.name = "lager.unembedding"
+        graph.register_initializer(weight)
+
+    def _outputs(self, graph: ir.Graph) -> None:
+        layer_logits = self.anatomy.logits
+        layer_logits.name = "layer_logits"
+        weights = constant(graph, "lager.layer_weights", self.layer_weights)
+        logits = op(graph, "MatMul", weights, layer_logits, name="logits")
+        probabilities = op(graph, "Softmax", logits, axis=-1, name="probabilities")
+        score = op(graph, "MatMul", probabilities, constant(graph, "lager.scale_values", self.values), name="score")
+        made = dict(zip(self.OUTPUTS, (score, probabilities, logits, layer_logits), strict=True))
+        rows, scores = len(self.layer_weights), len(self.values)
+        shapes: dict[str, list[int | str]] = {
+            "score": ["batch"],
+            "probabilities": ["batch", scores],
+            "logits": ["batch", scores],
+            "layer_logits": ["batch", rows, scores],
+        }
+        graph.outputs.clear()
+        for name in self.OUTPUTS:
+            made[name].shape, made[name].type = ir.Shape(shapes[name]), ir.TensorType(ir.DataType.FLOAT)
+            graph.outputs.append(made[name])
+        for value in graph.inputs:
+            value.shape = ir.Shape(["batch", "sequence"])

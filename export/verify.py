@@ -1,0 +1,116 @@
+"""Compares a written judge with PyTorch, layer by layer."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedModel
+
+from lager_onnx.export.oracle import oracle_layer_logits
+from lager_onnx.models.errors import VerificationError
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.runtime.session import open_session, run_graph
+
+Array = npt.NDArray[np.float32]
+
+# Largest allowed differences by precision of the body: (layer logits, relative to the largest one of the same
+# layer; score, relative to the width of the scale). The 16-bit bodies are compared with the float32 checkpoint.
+TOLERANCES: Final = {"fp32": (1e-3, 1e-3 / 4), "fp16": (2e-2, 1e-2), "bf16": (1e-1, 5e-2)}
+
+_PADDING = 0
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences between onnxruntime and PyTorch over all samples.
+
+    Attributes:
+        layer_logits: largest over the layers of |difference| / largest |logit| of that layer.
+        worst_layer: the row where that was.
+        logits: largest difference of the aggregated logits, relative to the largest one.
+        probabilities: largest difference, absolute.
+        score: largest difference, in units of the scale.
+        prompts: number of compared prompts.
+        lengths: shortest and longest prompt, in tokens.
+    """
+
+    layer_logits: float
+    worst_layer: int
+    logits: float
+    probabilities: float
+    score: float
+    prompts: int
+    lengths: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as they stand in `judge.json`."""
+        return asdict(self)
+
+
+def sample_batches(config: Any, texts: list[list[int]]) -> list[list[list[int]]]:
+    """Batches of token ids to compare on: real prompts, and random ids of many lengths, mixed within batches.
+
+    Lengths reach beyond a short sliding window, where there is one.
+    """
+    random = np.random.default_rng(0)
+    context = config.max_position_embeddings
+    window = getattr(config, "sliding_window", None) or 0
+    longest = min(context, max(160, window + 7 if window <= 1024 else 0))
+
+    def prompt(length: int) -> list[int]:
+        return [int(id_) for id_ in random.integers(0, config.vocab_size, min(length, longest))]
+
+    single, mixed = [[prompt(1)], [prompt(64)]], [prompt(5), prompt(longest), prompt(33), prompt(2)]
+    return [*single, mixed, [prompt(17), prompt(18)], *([texts] if texts else [])]
+
+
+def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[list[list[int]]]) -> Parity:
+    """Runs the judge in `folder` on the CPU and compares all its outputs with PyTorch's.
+
+    Raises:
+        VerificationError: a difference over `TOLERANCES`, or an output that is not finite.
+    """
+    session = open_session(folder / GRAPH_FILE, device="cpu").session
+    pairs = []
+    for batch in batches:
+        ids = np.full((len(batch), max(map(len, batch))), _PADDING, dtype=np.int64)
+        for row, tokens in zip(ids, batch, strict=True):
+            row[: len(tokens)] = tokens
+        expected = oracle_layer_logits(model, ids, [len(tokens) for tokens in batch], spec.score_token_ids, spec.lens)
+        pairs.append((run_graph(session, batch), expected))
+    got = {name: np.concatenate([outputs[name] for outputs, _ in pairs]) for name in pairs[0][0]}
+    expected = np.concatenate([layer_logits for _, layer_logits in pairs])
+    parity = _compare(got, expected, spec, [len(tokens) for batch in batches for tokens in batch])
+    _check(parity, spec)
+    return parity
+
+
+def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int]) -> Parity:
+    weights, values = np.asarray(spec.layer_weights), np.asarray(spec.scale.values)
+    logits = np.einsum("l,blk->bk", weights, expected.astype(np.float64))
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    by_layer = np.abs(got["layer_logits"] - expected).max(axis=(0, 2)) / np.abs(expected).max(axis=(0, 2))
+    return Parity(
+        layer_logits=float(by_layer.max()),
+        worst_layer=int(by_layer.argmax()),
+        logits=float(np.abs(got["logits"] - logits).max() / np.abs(logits).max()),
+        probabilities=float(np.abs(got["probabilities"] - probabilities).max()),
+        score=float(np.abs(got["score"] - probabilities @ values).max()),
+        prompts=len(lengths),
+        lengths=(min(lengths), max(lengths)),
+    )
+
+
+def _check(parity: Parity, spec: JudgeSpec) -> None:
+    for_logits, for_score = TOLERANCES[spec.precision]
+    # Written so that a NaN fails.
+    if not (parity.layer_logits <= for_logits and parity.score <= for_score * spec.scale.width):
+        raise VerificationError(
+            f"the exported judge disagrees with PyTorch: layer logits by {parity.layer_logits:.2e} "
+            f"(row {parity.worst_layer}; allowed {for_logits:.0e} of the layer's largest), score by {parity.score:.2e} "
+            f"(allowed {for_score * spec.scale.width:.0e}). Nothing was kept. "
+            "The exporter may not know this architecture; --no-verify writes the judge all the same"
+        )

@@ -1,0 +1,199 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lager_onnx.models.errors import LagerError, RecordError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "auto_envvar_prefix": "LAGER"}
+
+
+class _Group(click.Group):
+    """Prints our errors without a traceback; exits with 2 for bad input or usage, 1 for failed work."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LagerError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(package_name="lager-onnx")
+def main() -> None:
+    """Grade responses with a language model's layers, from one ONNX model.
+
+    \b
+    Export a judge once (needs the extra [export]), then score without PyTorch:
+        lager export HuggingFaceTB/SmolLM2-135M-Instruct judges/smollm2
+        lager score judges/smollm2 records.jsonl -o scores.jsonl
+
+    Every option can also be set as an environment variable, such as LAGER_SCORE_THREADS.
+    """
+    log = logging.getLogger("lager_onnx")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+@main.command()
+@click.argument("checkpoint")
+@click.argument("judge_dir", type=click.Path(path_type=Path))
+@click.option("--scale", default="1-5", help="Range (1-5, 1-9), list (1,3,5) or labels with values (bad=0,ok=1,good=2).")
+@click.option(
+    "--lens",
+    type=click.Choice(["raw", "norm"]),
+    default="raw",
+    help="raw reads every layer as it is, as the paper does; norm after the final norm (logit lens).",
+)
+@click.option("--layers", default="all", help="Rows that get weight: all, upper-half, or a list such as 0,12-20,-1.")
+@click.option("--template", default="direct", help="Prompt template: direct, brief, or a text file with {named} fields.")
+@click.option("--answer-prefix", default="score: ", help="How the judge's answer begins; the next token is the score.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    help="How the body's weights are stored; arithmetic and score head are float32.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch after writing it.")
+@click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
+@click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--trust-remote-code", is_flag=True, help="Run the Python code that ships with the checkpoint.")
+def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) -> None:  # noqa: FBT001
+    """Export CHECKPOINT as a judge into the new folder JUDGE_DIR.
+
+    CHECKPOINT is a directory in Hugging Face format, a .gguf file or a hub id. The judge is compared with
+    PyTorch layer by layer, and nothing is kept of one that disagrees.
+
+    \b
+    Examples:
+        lager export ./my-checkpoint judges/mine
+        lager export model.Q8_0.gguf judges/mine --scale 1-9
+        lager export Qwen/Qwen2.5-7B-Instruct judges/qwen --precision bf16 --layers upper-half
+    """
+    try:
+        from lager_onnx.export import export_judge  # noqa: PLC0415
+    except ImportError as error:
+        raise click.UsageError(f"export needs more packages ({error}): pip install 'lager-onnx[cpu,export]'") from error
+    export_judge(checkpoint, judge_dir, verify_judge=not no_verify, **options)
+
+
+_FORMAT = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["jsonl", "json", "csv"]),
+    help="Format of INPUT; by default its ending tells, and standard input is JSON lines.",
+)
+_CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
+
+
+@main.command()
+@click.argument("judge_dir", type=click.Path(path_type=Path))
+@click.argument("input", metavar="INPUT")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON lines; standard output by default.")
+@_FORMAT
+@_CRITERION
+@click.option("--details", is_flag=True, help="Add the baselines, the logits of every layer and the token count.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    help="A record that cannot be graded stops the run, or becomes a row with the field error.",
+)
+@click.option("--resume", is_flag=True, help="Go on after the rows that OUTPUT holds already.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT.")
+@click.option("--field-prefix", default="", help="Leads the names of the fields that are added.")
+@click.option("--batch-tokens", type=click.IntRange(min=1), default=4096, help="Most tokens in a batch, padding included.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads; by default one a physical core.")
+def score(  # noqa: PLR0913
+    judge_dir: Path,
+    input: str,  # noqa: A002
+    output: Path | None,
+    format_: Any,
+    resume: bool,  # noqa: FBT001
+    overwrite: bool,  # noqa: FBT001
+    device: Any,
+    threads: int | None,
+    **options: Any,
+) -> None:
+    """Grade the records in INPUT with the judge in JUDGE_DIR.
+
+    INPUT is a file of JSON lines, JSON or CSV, or - for standard input. A record has an instruction and a
+    response, and optionally a criterion or a rubric, a reference, a context; or a finished prompt. All its
+    fields are carried through; score and probabilities are added.
+
+    \b
+    Examples:
+        lager score judges/smollm2 records.jsonl -o scores.jsonl
+        lager score judges/smollm2 records.csv --criterion coherence --details > scores.jsonl
+        echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
+    """
+    from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
+    from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.results import ResultFile  # noqa: PLC0415
+    from lager_onnx.runtime.run import Options, grade_rows, same_file  # noqa: PLC0415
+
+    if resume and overwrite:
+        raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
+    if resume and not output:
+        raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
+    same_file(input, output)
+    rows = read_rows(input, format_)
+    judge = Judge.load(judge_dir, device=device, threads=threads)
+    with ResultFile(output, resume=resume, overwrite=overwrite) as results:
+        try:
+            summary = grade_rows(judge, rows, results, Options(**options))
+        except KeyboardInterrupt:
+            hint = f"; go on with --resume -o {output}" if output else ""
+            click.echo(f"\nStopped. All rows that were graded so far are written{hint}", err=True)
+            sys.exit(130)
+    before = f" after {summary.resumed} earlier ones" if summary.resumed else ""
+    failed = f", {summary.failed} with an error" if summary.failed else ""
+    rate = f"{summary.graded / summary.seconds:.1f} responses/s, {summary.tokens / summary.seconds:.0f} tokens/s"
+    click.echo(
+        f"{summary.graded} responses graded{before}{failed} on {judge.provider} in {summary.seconds:.1f} s ({rate})"
+        if summary.seconds
+        else f"nothing left to grade{before}; provider {judge.provider}",
+        err=True,
+    )
+
+
+@main.command()
+@click.argument("judge_dir", type=click.Path(path_type=Path))
+@click.argument("input", metavar="INPUT")
+@_FORMAT
+@_CRITERION
+@click.option("--json", "as_json", is_flag=True, help='One JSON line a record, the whole text in "prompt".')
+def prompt(judge_dir: Path, input: str, format_: Any, criterion: str | None, as_json: bool) -> None:  # noqa: A002, FBT001
+    """Show what the judge in JUDGE_DIR will read for every record in INPUT.
+
+    The text is whole: chat wrapper, filled template and answer prefix.
+    """
+    from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
+    from lager_onnx.runtime.prompts import PromptEncoder  # noqa: PLC0415
+    from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.run import with_criterion  # noqa: PLC0415
+
+    encoder = PromptEncoder(judge_dir, read_spec(judge_dir))
+    for row in read_rows(input, format_):
+        try:
+            if row.error:
+                raise row.error
+            turn = encoder.user_turn(with_criterion(row.record, criterion))
+        except RecordError as error:
+            raise RecordError(f"{row.where}: {error}") from error
+        text, tokens = encoder.spec.chat.wrap(turn), len(encoder.encode([turn])[0])
+        if as_json:
+            identity = {"id": row.record["id"]} if "id" in row.record else {}
+            click.echo(json.dumps({**identity, "prompt": text, "tokens": tokens}, ensure_ascii=False))
+        else:
+            click.echo(f"──── {row.where}: {tokens} tokens ────\n{text}\n")

@@ -1,0 +1,25 @@
+"""The text round a user's turn, rendered once from the checkpoint's chat template at export."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ChatWrapper:
+    """What stands before and after the user's turn; scoring needs no template engine.
+
+    Attributes:
+        before: all text up to the user's turn (begin token, system turn, user header).
+        after: all text from the end of the user's turn to the opening of the assistant's.
+        answer_prefix: how the judge's answer begins; the token after it is the score.
+        strip: whether the template strips white space round the user's turn.
+    """
+
+    before: str
+    after: str
+    answer_prefix: str
+    strip: bool = False
+
+    def wrap(self, user_turn: str) -> str:
+        """The whole text that the judge reads."""
+        turn = user_turn.strip() if self.strip else user_turn
+        return f"{self.before}{turn}{self.after}{self.answer_prefix}"

@@ -1,0 +1,62 @@
+"""The errors of lager-onnx.
+
+A message says what is wrong, where (file and line of the record, layer, flag) and how to mend it.
+The command line prints it without a traceback and exits with the error's `exit_code`:
+2 for bad input or usage, 1 for work that failed.
+"""
+
+
+class LagerError(Exception):
+    """Base of every error that lager-onnx raises on purpose."""
+
+    exit_code = 1
+
+
+class ScaleError(LagerError):
+    """A scale or a selection of layers that cannot be read."""
+
+    exit_code = 2
+
+
+class TemplateError(LagerError):
+    """A prompt template that cannot be found or filled."""
+
+    exit_code = 2
+
+
+class RecordError(LagerError):
+    """A record that cannot be graded: broken line, missing field, unknown criterion, too long."""
+
+    exit_code = 2
+
+
+class OutputError(LagerError):
+    """An output file that must not be written, or that could not be."""
+
+    exit_code = 2
+
+
+class JudgeFolderError(LagerError):
+    """A folder that is not a judge, or a damaged one."""
+
+    exit_code = 2
+
+
+class DeviceError(LagerError):
+    """An onnxruntime provider that cannot run here."""
+
+    exit_code = 2
+
+
+class CheckpointError(LagerError):
+    """A checkpoint that cannot be found, read or used as a judge."""
+
+    exit_code = 2
+
+
+class ExportError(LagerError):
+    """A graph in which the exporter did not find what it expects."""
+
+
+class VerificationError(ExportError):
+    """A judge that disagrees with PyTorch; nothing of it is kept."""

@@ -1,0 +1,102 @@
+"""Prompt templates: text files with named fields.
+
+A template is plain text in paragraphs. `{name}` is a field that a record must have; `{name?}` one that it may
+have: a paragraph with an optional field that is missing or empty is left out whole. Any field of a record can
+be named. These are made for it: `{rubric}` (criterion and score descriptions), `{scale}` (all labels),
+`{lowest}`, `{highest}` and `{answer}` (the answer prefix without its trailing space).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lager_onnx.models.errors import RecordError, TemplateError
+from lager_onnx.models.rubric import read_rubric
+from lager_onnx.models.scale import Scale
+
+_FIELD = re.compile(r"\{([A-Za-z_]\w*)(\?)?\}")
+_FOLDER = files("lager_onnx.models") / "templates"
+
+
+def built_in_templates() -> list[str]:
+    """Names of the templates that come with lager-onnx."""
+    return sorted(entry.name[:-4] for entry in _FOLDER.iterdir() if entry.name.endswith(".txt"))
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt template. `name` is a built-in's name or the file that it was read from."""
+
+    name: str
+    text: str
+
+    @classmethod
+    def load(cls, name_or_file: str) -> "Template":
+        """A built-in template by its name, or a user's by its path.
+
+        Raises:
+            TemplateError: neither exists, the file is not UTF-8, or it names no field.
+        """
+        if name_or_file in built_in_templates():
+            text = (_FOLDER / f"{name_or_file}.txt").read_text(encoding="utf-8")
+        else:
+            try:
+                text = Path(name_or_file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise TemplateError(
+                    f"no template {name_or_file!r}: choose from {', '.join(built_in_templates())}, "
+                    f"or give a UTF-8 text file ({error})"
+                ) from error
+        template = cls(name_or_file, text.strip().replace("\r\n", "\n"))
+        if not template.fields - {"scale", "lowest", "highest", "answer"}:
+            raise TemplateError(f"template {name_or_file!r} names no field of a record, such as {{response}}")
+        return template
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Names of all fields in the text."""
+        return frozenset(match[1] for match in _FIELD.finditer(self.text))
+
+    def fill(self, record: Mapping[str, Any], *, scale: Scale, answer_prefix: str) -> str:
+        """The user's turn for a record: its own `prompt` if it has one, else this template filled.
+
+        Values are put in as they are: braces in a response are never read as fields.
+
+        Raises:
+            RecordError: a needed field is missing or empty, or not text; or the rubric cannot be read.
+        """
+        if "prompt" in record:
+            return _text(record, "prompt")
+        rubric = read_rubric(record, scale) if "rubric" in self.fields else None
+        made = {
+            "rubric": rubric.render(scale) if rubric else "",
+            "scale": ", ".join(scale.labels),
+            "lowest": scale.lowest,
+            "highest": scale.highest,
+            "answer": answer_prefix.rstrip(),
+        }
+        paragraphs = []
+        for paragraph in self.text.split("\n\n"):
+            values: dict[str, str] = {}
+            for name, optional in _FIELD.findall(paragraph):
+                value = made[name] if name in made else _text(record, name, optional=bool(optional))
+                if not value and not optional:
+                    raise RecordError(f"no {name}: template {self.name!r} needs a 'criterion' or a 'rubric'")
+                values[name] = value
+            if all(values.values()):
+                paragraphs.append(_FIELD.sub(lambda match, values=values: values[match[1]], paragraph))  # type: ignore[misc]
+        return "\n\n".join(paragraphs)
+
+
+def _text(record: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
+    value = record.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        if optional:
+            return ""
+        raise RecordError(f"field {name!r} is {'missing' if name not in record else 'empty'}")
+    if isinstance(value, bool | list | dict):
+        raise RecordError(f"field {name!r} is {type(value).__name__}, not text")
+    return str(value)

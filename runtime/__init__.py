@@ -1,0 +1,1 @@
+"""Scoring, without PyTorch."""

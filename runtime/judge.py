@@ -1,0 +1,172 @@
+"""Judge: loads a judge folder and grades records."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+import onnxruntime
+from tqdm import tqdm
+
+from lager_onnx.models.errors import RecordError
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.runtime.batching import batches, windows
+from lager_onnx.runtime.folder import read_spec, start_checking
+from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.prompts import PromptEncoder
+from lager_onnx.runtime.session import Device, open_session, run_graph
+
+BATCH_TOKENS = 4096
+_ENCODED_TOGETHER = 64
+
+Record = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A record's prompt as token ids, or why it has none."""
+
+    ids: list[int]
+    error: RecordError | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+
+class Judge:
+    """A judge that is ready to grade.
+
+        judge = Judge.load("judges/smollm2")
+        grades = judge.score([{"instruction": "Name a prime.", "response": "Seven."}])
+        grades[0].score
+
+    Attributes:
+        spec: what `judge.json` says.
+        provider: the onnxruntime provider that really runs, such as `CPUExecutionProvider`.
+    """
+
+    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, session: onnxruntime.InferenceSession, provider: str):
+        self.spec, self.provider = spec, provider
+        self._encoder, self._session = encoder, session
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: Device = "auto", threads: int | None = None) -> "Judge":
+        """Opens a judge folder.
+
+        Args:
+            path: the folder that `lager export` wrote.
+            device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
+            threads: onnxruntime's threads; None for one a physical core.
+
+        Raises:
+            JudgeFolderError: not a judge, or a damaged one.
+            DeviceError: CUDA was asked for and cannot run.
+        """
+        folder = Path(path)
+        spec = read_spec(folder)
+        finish_checking = start_checking(folder, spec)
+        encoder = PromptEncoder(folder, spec)
+        opened = open_session(folder / GRAPH_FILE, device=device, threads=threads)
+        finish_checking()
+        return cls(spec, encoder, opened.session, opened.provider)
+
+    def prompt(self, record: Record) -> str:
+        """The whole text that the judge reads for a record."""
+        return self._encoder.text(record)
+
+    @overload
+    def score(
+        self, records: Iterable[Record], *, batch_tokens: int = ..., on_error: Literal["raise"] = ..., progress: bool = ...
+    ) -> list[Grade]: ...
+    @overload
+    def score(
+        self, records: Iterable[Record], *, batch_tokens: int = ..., on_error: Literal["skip"], progress: bool = ...
+    ) -> list[Grade | RecordError]: ...
+    def score(
+        self,
+        records: Iterable[Record],
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: bool = False,
+    ) -> Any:
+        """Grades records.
+
+        Args:
+            records: mappings with `instruction` and `response` (and optionally `criterion` or `rubric`,
+                `reference`, `context`), or with a finished `prompt`.
+            batch_tokens: most tokens in a batch, padding included.
+            on_error: "raise" at the first record that cannot be graded, or "skip" it.
+            progress: show a progress bar on standard error.
+
+        Returns:
+            One `Grade` a record, in order; with "skip", the `RecordError` in its place where there is none.
+
+        Raises:
+            RecordError: a record cannot be graded; says which and why.
+        """
+        if isinstance(records, Mapping):
+            raise RecordError("score() takes a list of records: put the one record into a list")
+        results: list[Grade | RecordError] = []
+        stream = self.score_stream(records, batch_tokens=batch_tokens, hurry_to_errors=on_error == "raise")
+        counted = tqdm(stream, disable=not progress, unit=" responses")
+        for number, result in enumerate(counted):
+            if isinstance(result, RecordError) and on_error == "raise":
+                raise RecordError(f"record {number}: {result}") from result
+            results.append(result)
+        return results
+
+    def score_stream(
+        self, records: Iterable[Record], *, batch_tokens: int = BATCH_TOKENS, hurry_to_errors: bool = False
+    ) -> Iterator[Grade | RecordError]:
+        """Grades records as they come, in order; never raises for a record, but yields its error.
+
+        With `hurry_to_errors`, an error is yielded before anything that follows it is graded.
+        """
+        for window in windows(self._prepare(records), batch_tokens, end_at_errors=hurry_to_errors):
+            grades: dict[int, Grade] = {}
+            for batch in batches([prepared.tokens for prepared in window], batch_tokens):
+                grades |= zip(batch, self._grade([window[index].ids for index in batch]), strict=True)
+            for index, prepared in enumerate(window):
+                yield prepared.error or grades[index]
+
+    def _prepare(self, records: Iterable[Record]) -> Iterator[_Prepared]:
+        for chunk in _chunks(records, _ENCODED_TOGETHER):
+            turns: list[str | RecordError] = []
+            for record in chunk:
+                try:
+                    turns.append(self._encoder.user_turn(record))
+                except RecordError as error:
+                    turns.append(error)
+            encoded = iter(self._encoder.encode([turn for turn in turns if isinstance(turn, str)]))
+            for turn in turns:
+                yield _Prepared([], turn) if isinstance(turn, RecordError) else self._fitting(next(encoded))
+
+    def _fitting(self, ids: list[int]) -> _Prepared:
+        try:
+            self._encoder.check_length(len(ids))
+        except RecordError as error:
+            return _Prepared([], error)
+        return _Prepared(ids)
+
+    def _grade(self, prompts: list[list[int]]) -> list[Grade]:
+        outputs = run_graph(self._session, prompts)
+        return [
+            Grade(
+                score=float(outputs["score"][row]),
+                distribution=outputs["probabilities"][row],
+                layer_logits=outputs["layer_logits"][row],
+                scale=self.spec.scale,
+                tokens=len(prompt),
+            )
+            for row, prompt in enumerate(prompts)
+        ]
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

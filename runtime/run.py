@@ -1,0 +1,125 @@
+"""Grades a file: rows in, results out, in order, resumable."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.records import Row
+from lager_onnx.runtime.results import ResultFile, join, result_fields
+
+# A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
+_SAME_SCORE = 2e-3
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    graded: int = 0
+    failed: int = 0
+    resumed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a file is graded; the flags of `lager score`."""
+
+    criterion: str | None = None
+    details: bool = False
+    on_error: Literal["stop", "skip"] = "stop"
+    field_prefix: str = ""
+    batch_tokens: int = BATCH_TOKENS
+
+
+def same_file(source: str, output: Path | None) -> None:
+    """Raises `OutputError` where the input is also the output."""
+    if output and source != "-" and output.exists() and Path(source).exists() and output.samefile(source):
+        raise OutputError(f"{output} is both input and output: give the results another name")
+
+
+def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: Options) -> Summary:
+    """Grades rows and writes one result a row, in order; with results of an earlier run, goes on after them.
+
+    Raises:
+        RecordError: a row that cannot be graded (unless `on_error` is "skip"); all rows before it are written.
+        OutputError: results cannot be written, or those to go on from belong to another run.
+    """
+    remaining = iter(rows)
+    summary = Summary(resumed=_skip_done(judge, remaining, results.kept, options))
+    start = time.perf_counter()
+    for_records, for_results = tee(remaining)
+    records = (_record(row, options) for row in for_records)
+    grades = judge.score_stream(
+        records, batch_tokens=options.batch_tokens, hurry_to_errors=options.on_error == "stop"
+    )
+    with tqdm(unit=" responses", disable=None, file=sys.stderr, initial=summary.resumed) as bar:
+        for row, grade in zip(for_results, grades, strict=True):
+            result, error = _result(row, grade, options)
+            if error and options.on_error == "stop":
+                raise RecordError(f"{row.where}: {error}") from error
+            results.write(result)
+            if isinstance(grade, Grade) and not error:
+                summary.graded += 1
+                summary.tokens += grade.tokens
+            else:
+                summary.failed += 1
+            summary.seconds = time.perf_counter() - start
+            bar.update()
+            bar.set_postfix_str(f"{summary.tokens / summary.seconds:.0f} tokens/s", refresh=False)
+    return summary
+
+
+def with_criterion(record: Mapping[str, Any], criterion: str | None) -> Mapping[str, Any]:
+    """The record as the judge sees it: graded under `criterion` where it names none itself."""
+    if criterion and not record.get("criterion") and not record.get("rubric"):
+        return {**record, "criterion": criterion}
+    return record
+
+
+def _record(row: Row, options: Options) -> Any:
+    """What the judge sees of a row; None for a row that could not be read."""
+    return None if row.error else with_criterion(row.record, options.criterion)
+
+
+def _result(row: Row, grade: Grade | RecordError, options: Options) -> tuple[dict[str, Any], RecordError | None]:
+    error = row.error or (grade if isinstance(grade, RecordError) else None)
+    if isinstance(grade, Grade) and not error:
+        try:
+            return join(row.record, result_fields(grade, details=options.details), options.field_prefix), None
+        except RecordError as clash:
+            error = clash
+    return {**row.record, f"{options.field_prefix}error": str(error)}, error
+
+
+def _skip_done(judge: Judge, rows: Iterator[Row], done: list[dict[str, Any]], options: Options) -> int:
+    """Passes over the rows that `done` holds, and makes sure that they came of this input and this judge."""
+    last: tuple[Row, float] | None = None
+    for number, result in enumerate(done, start=1):
+        row = next(rows, None)
+        if row is None or not row.record.items() <= result.items():
+            where = row.where if row else "the end of the input"
+            raise OutputError(f"row {number} of the output does not belong to {where}: another input? Use --overwrite")
+        score = result.get(f"{options.field_prefix}score")
+        if isinstance(score, int | float) and f"{options.field_prefix}error" not in result:
+            last = row, float(score)
+    if last:
+        row, score = last
+        again = next(judge.score_stream([_record(row, options)]))
+        if not isinstance(again, Grade) or abs(again.score - score) > _SAME_SCORE * judge.spec.scale.width:
+            now = f"{again.score:.4f}" if isinstance(again, Grade) else str(again)
+            raise OutputError(
+                f"the output was made by another judge or with other flags: {row.where} scored {score:.4f} then, "
+                f"{now} now. Use --overwrite to start anew"
+            )
+    return len(done)
