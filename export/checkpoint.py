@@ -7,11 +7,21 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from lager_onnx.export.gguf_tokenizer import mend_pre_tokenizer
 from lager_onnx.models.errors import CheckpointError
+from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
+from lager_onnx.models.families.internlm3 import as_llama
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +73,8 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     elif not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise CheckpointError(f"no checkpoint at {name}: the path does not exist")
     where |= {"revision": revision} if revision else {}
-    where |= {"trust_remote_code": trust_remote_code}
     try:
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, attn_implementation="eager")
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model, tokenizer = _load(where, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         hint = " On our command line that is --trust-remote-code." if "trust_remote_code" in str(error) else ""
         raise CheckpointError(f"cannot load the checkpoint {name}: {error}{hint}") from error
@@ -78,3 +86,14 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     if path.is_file():
         mend_pre_tokenizer(path, tokenizer.backend_tokenizer)
     return Checkpoint(name, model.eval().requires_grad_(False), tokenizer)
+
+
+def _load(where: dict[str, Any], *, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    numbers: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "eager"}
+    if "gguf_file" not in where and not trust_remote_code:
+        config, _ = PretrainedConfig.get_config_dict(**where)
+        if config.get("model_type") == INTERNLM3:  # a Llama by another name: its own code is not needed
+            model = LlamaForCausalLM.from_pretrained(**where, **numbers, config=LlamaConfig(**as_llama(config)))
+            return model, PreTrainedTokenizerFast.from_pretrained(**where)
+    model = AutoModelForCausalLM.from_pretrained(**where, **numbers, trust_remote_code=trust_remote_code)
+    return model, AutoTokenizer.from_pretrained(**where, trust_remote_code=trust_remote_code)
