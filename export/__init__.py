@@ -1,8 +1,8 @@
 """Checkpoint to judge folder; the only part that needs PyTorch, optimum and transformers.
 
-    from lager_onnx.export import export_judge
+from lager_onnx.export import export_judge
 
-    export_judge("HuggingFaceTB/SmolLM2-135M-Instruct", "judges/smollm2")
+export_judge("HuggingFaceTB/SmolLM2-135M-Instruct", "judges/smollm2")
 """
 
 from lager_onnx.export.exporter import export_judge

@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 _SAMPLES = (
     {"instruction": "Name the largest planet.", "response": "Jupiter.", "criterion": "correctness"},
-    {"instruction": "Write a haiku about rain.", "response": "Rain falls on the roof.\nThe cat does not like it.\nI do."},
+    {
+        "instruction": "Write a haiku about rain.",
+        "response": "Rain falls on the roof.\nThe cat does not like it.\nI do.",
+    },
 )
 
 
@@ -93,7 +96,13 @@ def export_judge(
 
 
 def _describe(
-    judge: Checkpoint, scale: Scale, template: Template, lens: Lens, layers: str, answer_prefix: str, precision: Precision
+    judge: Checkpoint,
+    scale: Scale,
+    template: Template,
+    lens: Lens,
+    layers: str,
+    answer_prefix: str,
+    precision: Precision,
 ) -> JudgeSpec:
     wrapper = render_wrapper(judge.tokenizer, answer_prefix)
     wrapper, tokens, ids = find_score_tokens(judge.backend, wrapper, scale)
@@ -126,9 +135,7 @@ def _rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
     simplify()(graph)
     anatomy = locate(graph, spec.num_layers)
     _check_family(anatomy, judge)
-    head = ScoreHeadPass(
-        anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values
-    )
+    head = ScoreHeadPass(anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values)
     ir.passes.Sequential(PositionsPass(), head, simplify(), WeightPrecisionPass(spec.precision))(graph)
 
 

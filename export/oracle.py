@@ -57,7 +57,8 @@ def _head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     decoder = model.get_decoder()
     given = BaseModelOutputWithPast(last_hidden_state=hidden)
     with patch.object(decoder, "forward", lambda *_args, **_kwargs: given):
-        return model(input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long)).logits
+        logits: torch.Tensor = model(input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long)).logits
+    return logits
 
 
 def _final_norm(model: PreTrainedModel) -> torch.nn.Module:

@@ -1,7 +1,6 @@
 """Writes a judge folder: all of it or nothing."""
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,12 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
         raise OutputError(f"{target} exists already: give another folder, or --overwrite to replace it")
-    if target.exists() and overwrite and not (target / SPEC_FILE).exists() and (target.is_file() or any(target.iterdir())):
+    if (
+        target.exists()
+        and overwrite
+        and not (target / SPEC_FILE).exists()
+        and (target.is_file() or any(target.iterdir()))
+    ):
         raise OutputError(f"{target} is no judge folder, so --overwrite does not replace it: give another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
@@ -66,18 +70,9 @@ def checksum(path: Path) -> str:
 def package_versions() -> dict[str, str]:
     """Versions of the packages that make a judge."""
     names = ("lager-onnx", "torch", "transformers", "optimum", "optimum-onnx", "onnx-ir", "onnxruntime")
-    return {name: _version(name) for name in names}
+    return {name: version(name) for name in names}
 
 
 def folder_size(folder: Path) -> int:
     """Bytes of all files of a judge folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
-
-
-def _version(name: str) -> str:
-    return version(name)
-
-
-def remove(folder: Path) -> None:
-    """Removes a scratch folder."""
-    shutil.rmtree(folder)

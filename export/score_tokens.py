@@ -33,7 +33,9 @@ def find_score_tokens(
         ids = tuple(row[0] for row in rows if row)
         if not bad and len(set(ids)) == len(ids):
             return asked, texts, ids
-        label = bad[0] if bad else next(label for label, id_ in zip(scale.labels, ids, strict=True) if ids.count(id_) > 1)
+        label = (
+            bad[0] if bad else next(label for label, id_ in zip(scale.labels, ids, strict=True) if ids.count(id_) > 1)
+        )
         complaints.append(f"after {kept!r} it is {_tokens(tokenizer, asked, lead + label)}")
     raise ScaleError(
         f"the label {label!r} is not a single token of its own: {'; '.join(complaints)}. "

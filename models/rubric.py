@@ -69,9 +69,7 @@ def _built_in(name: str, scale: Scale) -> Rubric:
 def _descriptions(given: Any, scale: Scale) -> dict[str, str]:
     if isinstance(given, list):
         if len(given) != len(scale.labels):
-            raise RecordError(
-                f"the rubric describes {len(given)} scores, the scale has {len(scale.labels)}: {scale}"
-            )
+            raise RecordError(f"the rubric describes {len(given)} scores, the scale has {len(scale.labels)}: {scale}")
         given = dict(zip(scale.labels, given, strict=True))
     if not isinstance(given, Mapping):
         raise RecordError("a rubric's descriptions must be an object from score to text, or a list in scale order")

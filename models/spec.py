@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import JudgeFolderError, LagerError
@@ -80,7 +80,8 @@ class JudgeSpec:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise JudgeFolderError(
-                f"{folder} is not a judge folder: {error.strerror} ({SPEC_FILE}). Make one with: lager export CHECKPOINT {folder}"
+                f"{folder} is not a judge folder ({SPEC_FILE}: {error.strerror}): "
+                f"make one with lager export CHECKPOINT {folder}"
             ) from error
         except ValueError as error:
             raise JudgeFolderError(f"{path} is damaged (not JSON: {error}): export the judge again") from error
@@ -107,7 +108,7 @@ class JudgeSpec:
             raise ValueError(f"{len(spec.layer_weights)} layer weights for {rows} rows")
         if len(spec.score_token_ids) != scores or len(spec.score_tokens) != scores:
             raise ValueError(f"{len(spec.score_token_ids)} score tokens for {scores} labels")
-        return cast("JudgeSpec", spec)
+        return spec
 
 
 def _frozen(value: Any) -> Any:

@@ -79,7 +79,12 @@ class Judge:
 
     @overload
     def score(
-        self, records: Iterable[Record], *, batch_tokens: int = ..., on_error: Literal["raise"] = ..., progress: bool = ...
+        self,
+        records: Iterable[Record],
+        *,
+        batch_tokens: int = ...,
+        on_error: Literal["raise"] = ...,
+        progress: bool = ...,
     ) -> list[Grade]: ...
     @overload
     def score(

@@ -25,7 +25,9 @@ class PromptEncoder:
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         except Exception as error:  # the Rust library raises bare Exception
-            raise JudgeFolderError(f"cannot read {folder / TOKENIZER_FILE} ({error}): export the judge again") from error
+            raise JudgeFolderError(
+                f"cannot read {folder / TOKENIZER_FILE} ({error}): export the judge again"
+            ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         special = [token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special]
@@ -50,7 +52,9 @@ class PromptEncoder:
 
     def encode(self, turns: Sequence[str]) -> list[list[int]]:
         """Token ids of whole prompts, one a user's turn."""
-        encodings = self._tokenizer.encode_batch_fast([self.spec.chat.wrap(turn) for turn in turns], add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast(
+            [self.spec.chat.wrap(turn) for turn in turns], add_special_tokens=False
+        )
         return [
             self._encode_literally(turn) if self._special.search(turn) else list(encoding.ids)
             for turn, encoding in zip(turns, encodings, strict=True)
@@ -78,7 +82,11 @@ class PromptEncoder:
         if first is None:  # nothing cuts the prompt after the turn
             after = ""
         middle = prompt[front : len(prompt) - len(after)]
-        return [*self._ids(chat.before[:front]), *self._literal.encode(middle, add_special_tokens=False).ids, *self._ids(after)]
+        return [
+            *self._ids(chat.before[:front]),
+            *self._literal.encode(middle, add_special_tokens=False).ids,
+            *self._ids(after),
+        ]
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

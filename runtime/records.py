@@ -41,7 +41,9 @@ def format_of(source: str, given: Format | None = None) -> Format:
         return given or "jsonl"
     suffix = Path(source).suffix.lower()
     if suffix not in _BY_SUFFIX:
-        raise RecordError(f"cannot tell the format of {source} by its ending {suffix!r}: add --format jsonl, json or csv")
+        raise RecordError(
+            f"cannot tell the format of {source} by its ending {suffix!r}: add --format jsonl, json or csv"
+        )
     return _BY_SUFFIX[suffix]
 
 
@@ -68,11 +70,10 @@ def _open(source: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        file = Path(source).open("rb")
+        with Path(source).open("rb") as file:
+            yield file
     except OSError as error:
         raise RecordError(f"cannot read {source}: {error.strerror}") from error
-    with file:
-        yield file
 
 
 def _json_lines(stream: IO[bytes], name: str) -> Iterator[Row]:
@@ -122,7 +123,7 @@ def _csv_rows(stream: IO[bytes], name: str) -> Iterator[Row]:
         for record in reader:
             where = f"{name}, line {reader.line_num}"
             if None in record or None in record.values():
-                cells = [cell for cell in record.values() if isinstance(cell, str)] + list(record.get(None) or [])  # type: ignore[call-overload]
+                cells = [cell for cell in record.values() if isinstance(cell, str)] + list(record.get(None) or [])
                 problem = RecordError(f"{len(cells)} cells in a table of {len(reader.fieldnames)} columns")
                 yield Row(where, {"line": reader.line_num, "input": cells}, problem)
             else:

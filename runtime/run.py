@@ -60,9 +60,7 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
     start = time.perf_counter()
     for_records, for_results = tee(remaining)
     records = (_record(row, options) for row in for_records)
-    grades = judge.score_stream(
-        records, batch_tokens=options.batch_tokens, hurry_to_errors=options.on_error == "stop"
-    )
+    grades = judge.score_stream(records, batch_tokens=options.batch_tokens, hurry_to_errors=options.on_error == "stop")
     with tqdm(unit=" responses", disable=None, file=sys.stderr, initial=summary.resumed) as bar:
         for row, grade in zip(for_results, grades, strict=True):
             result, error = _result(row, grade, options)

@@ -12,7 +12,9 @@ def constant(graph: ir.Graph, name: str, value: Any) -> ir.Value:
         return graph.initializers[name]
     array = np.asarray(value)
     array = array.astype({"f": np.float32, "i": np.int64}[array.dtype.kind])
-    made = ir.Value(name=name, const_value=ir.tensor(array, name=name), type=ir.TensorType(ir.DataType.from_numpy(array.dtype)))
+    made = ir.Value(
+        name=name, const_value=ir.tensor(array, name=name), type=ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    )
     made.shape = ir.Shape(array.shape)
     graph.register_initializer(made)
     return made

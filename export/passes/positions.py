@@ -17,6 +17,7 @@ class PositionsPass(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the model in place, as the class draws it."""
         graph = model.graph
         inputs = {value.name: value for value in graph.inputs}
         if "position_ids" not in inputs:

@@ -36,6 +36,7 @@ class ScoreHeadPass(ir.passes.InPlacePass):
         self.layer_weights, self.values = layer_weights, values
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the model in place, as the class draws it."""
         graph, anatomy = model.graph, self.anatomy
         final = anatomy.residual_stream[-1]
         norm_uses = [(use.node, use.idx) for use in final.uses()]

@@ -1,7 +1,7 @@
 """Shortens a traced graph without changing what it computes."""
 
 import onnx_ir as ir
-import onnx_ir.passes.common as common
+from onnx_ir.passes import common
 from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 # Tensors up to this many elements are folded: shapes, scalars, masks of nothing. Weights are left alone.

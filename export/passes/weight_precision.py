@@ -23,6 +23,7 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
         self.precision = precision
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the model in place, as the class draws it."""
         if self.precision == "fp32":
             return ir.passes.PassResult(model, modified=False)
         graph, dtype = model.graph, _DTYPES[self.precision]
@@ -61,6 +62,6 @@ def _narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.LazyTensor:
     return ir.LazyTensor(
         lambda: ir.Tensor(tensor.numpy().astype(dtype.numpy()), dtype=dtype, name=tensor.name),
         dtype=dtype,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(tensor.numpy().shape),
         name=tensor.name,
     )

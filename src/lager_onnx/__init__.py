@@ -1,9 +1,9 @@
 """lager-onnx: grade responses with a language model's layers, from one ONNX model, without PyTorch.
 
-    from lager_onnx import Judge
+from lager_onnx import Judge
 
-    judge = Judge.load("judges/smollm2")
-    judge.score([{"instruction": "Name a prime.", "response": "Seven."}])[0].score
+judge = Judge.load("judges/smollm2")
+judge.score([{"instruction": "Name a prime.", "response": "Seven."}])[0].score
 """
 
 from typing import TYPE_CHECKING, Any

@@ -47,7 +47,9 @@ def main() -> None:
 @main.command()
 @click.argument("checkpoint")
 @click.argument("judge_dir", type=click.Path(path_type=Path))
-@click.option("--scale", default="1-5", help="Range (1-5, 1-9), list (1,3,5) or labels with values (bad=0,ok=1,good=2).")
+@click.option(
+    "--scale", default="1-5", help="Range (1-5, 1-9), list (1,3,5) or labels with values (bad=0,ok=1,good=2)."
+)
 @click.option(
     "--lens",
     type=click.Choice(["raw", "norm"]),
@@ -55,7 +57,9 @@ def main() -> None:
     help="raw reads every layer as it is, as the paper does; norm after the final norm (logit lens).",
 )
 @click.option("--layers", default="all", help="Rows that get weight: all, upper-half, or a list such as 0,12-20,-1.")
-@click.option("--template", default="direct", help="Prompt template: direct, brief, or a text file with {named} fields.")
+@click.option(
+    "--template", default="direct", help="Prompt template: direct, brief, or a text file with {named} fields."
+)
 @click.option("--answer-prefix", default="score: ", help="How the judge's answer begins; the next token is the score.")
 @click.option(
     "--precision",
@@ -67,7 +71,7 @@ def main() -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--trust-remote-code", is_flag=True, help="Run the Python code that ships with the checkpoint.")
-def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) -> None:  # noqa: FBT001
+def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) -> None:
     """Export CHECKPOINT as a judge into the new folder JUDGE_DIR.
 
     CHECKPOINT is a directory in Hugging Face format, a .gguf file or a hub id. The judge is compared with
@@ -111,16 +115,18 @@ _CRITERION = click.option("--criterion", help="Criterion for records that name n
 @click.option("--resume", is_flag=True, help="Go on after the rows that OUTPUT holds already.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT.")
 @click.option("--field-prefix", default="", help="Leads the names of the fields that are added.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), default=4096, help="Most tokens in a batch, padding included.")
+@click.option(
+    "--batch-tokens", type=click.IntRange(min=1), default=4096, help="Most tokens in a batch, padding included."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads; by default one a physical core.")
-def score(  # noqa: PLR0913
+def score(
     judge_dir: Path,
     input: str,  # noqa: A002
     output: Path | None,
     format_: Any,
-    resume: bool,  # noqa: FBT001
-    overwrite: bool,  # noqa: FBT001
+    resume: bool,
+    overwrite: bool,
     device: Any,
     threads: int | None,
     **options: Any,
@@ -173,7 +179,7 @@ def score(  # noqa: PLR0913
 @_FORMAT
 @_CRITERION
 @click.option("--json", "as_json", is_flag=True, help='One JSON line a record, the whole text in "prompt".')
-def prompt(judge_dir: Path, input: str, format_: Any, criterion: str | None, as_json: bool) -> None:  # noqa: A002, FBT001
+def prompt(judge_dir: Path, input: str, format_: Any, criterion: str | None, as_json: bool) -> None:  # noqa: A002
     """Show what the judge in JUDGE_DIR will read for every record in INPUT.
 
     The text is whole: chat wrapper, filled template and answer prefix.

@@ -13,7 +13,10 @@ def layer_logits(model: PreTrainedModel, prompt: list[int], token_ids: list[int]
     output = model.model(input_ids=torch.tensor([prompt]), output_hidden_states=True, use_cache=False)
     hook.remove()
     raw = [hidden[0, -1] for hidden in output.hidden_states[:-1]] + [captured[0][0, -1]]
-    rows = [model.model.norm(hidden) if lens == "norm" or index == len(raw) - 1 else hidden for index, hidden in enumerate(raw)]
+    rows = [
+        model.model.norm(hidden) if lens == "norm" or index == len(raw) - 1 else hidden
+        for index, hidden in enumerate(raw)
+    ]
     logits = torch.stack(rows) @ model.lm_head.weight[token_ids].T
     if model.lm_head.bias is not None:
         logits = logits + model.lm_head.bias[token_ids]

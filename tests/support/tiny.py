@@ -66,7 +66,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2-uncapped": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
     "gemma3": (
         "gemma3_text",
-        {"head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 16, "layer_types": None, "sliding_window_pattern": 2},
+        {
+            "head_dim": 16,
+            "sliding_window": 8,
+            "query_pre_attn_scalar": 16,
+            "layer_types": None,
+            "sliding_window_pattern": 2,
+        },
     ),
     "phi3": ("phi3", {"sliding_window": 8}),
     "smollm3": ("smollm3", {}),
@@ -93,7 +99,10 @@ def make_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTo
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=420, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=420,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(TEXT * 3, trainer)
     fast = PreTrainedTokenizerFast(
