@@ -1,6 +1,7 @@
 """Loads a checkpoint: a local Hugging Face directory, a `.gguf` file or a hub id."""
 
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from transformers.utils import logging as hf_logging
 
 from lager_onnx.export.gguf_tokenizer import mend_pre_tokenizer
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
-
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -74,7 +73,8 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
         raise CheckpointError(f"no checkpoint at {name}: the path does not exist")
     where |= {"revision": revision} if revision else {}
     try:
-        model, tokenizer = _load(where, trust_remote_code=trust_remote_code)
+        with _without_remarks():
+            model, tokenizer = _load(where, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError) as error:
         hint = " On our command line that is --trust-remote-code." if "trust_remote_code" in str(error) else ""
         raise CheckpointError(f"cannot load the checkpoint {name}: {error}{hint}") from error
@@ -86,6 +86,17 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     if path.is_file():
         mend_pre_tokenizer(path, tokenizer.backend_tokenizer)
     return Checkpoint(name, model.eval().requires_grad_(False), tokenizer)
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Hides what transformers says of tokenisers rebuilt from GGUF: nothing that a user could act on."""
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)
 
 
 def _load(where: dict[str, Any], *, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

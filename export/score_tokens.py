@@ -24,22 +24,21 @@ def find_score_tokens(
         ScaleError: a label that is not a single token, with the tokens that it has.
     """
     prefix = wrapper.answer_prefix
-    complaints = []
+    refused: list[tuple[ChatWrapper, list[str]]] = []
     for kept, lead in {prefix: "", prefix.rstrip(): prefix[len(prefix.rstrip()) :]}.items():
         asked = replace(wrapper, answer_prefix=kept)
         texts = tuple(lead + label for label in scale.labels)
         rows = [_tail(tokenizer, asked, text) for text in texts]
-        bad = [label for label, row in zip(scale.labels, rows, strict=True) if row is None or len(row) != 1]
-        ids = tuple(row[0] for row in rows if row)
-        if not bad and len(set(ids)) == len(ids):
+        ids = tuple(row[0] for row in rows if row and len(row) == 1)
+        bad = [text for text, row in zip(texts, rows, strict=True) if not row or len(row) != 1 or ids.count(row[0]) > 1]
+        if not bad:
             return asked, texts, ids
-        label = (
-            bad[0] if bad else next(label for label, id_ in zip(scale.labels, ids, strict=True) if ids.count(id_) > 1)
-        )
-        complaints.append(f"after {kept!r} it is {_tokens(tokenizer, asked, lead + label)}")
+        refused.append((asked, bad))
+    asked, bad = min(refused, key=lambda candidate: len(candidate[1]))
     raise ScaleError(
-        f"the label {label!r} is not a single token of its own: {'; '.join(complaints)}. "
-        "Choose a scale of labels that are one token each (1-5, 1-9, letters, short words) or another answer prefix"
+        f"the label {bad[0].strip()!r} is not a single token of its own: after {asked.answer_prefix!r} it is "
+        f"{_tokens(tokenizer, asked, bad[0])}. Choose a scale of labels that are one token each "
+        "(1-5, 1-9, letters, short words) or another answer prefix"
     )
 
 

@@ -51,9 +51,15 @@ def read_rows(source: str, format_: Format | None = None) -> Iterator[Row]:
     """Reads an input file, or standard input for "-", row by row. Empty lines are passed over.
 
     Raises:
-        RecordError: the file cannot be opened, or is broken beyond single rows.
+        RecordError: at once where the file is not there; while reading where it is broken beyond single rows.
     """
     kind = format_of(source, format_)
+    if source != "-" and not Path(source).exists():
+        raise RecordError(f"cannot read {source}: there is no such file")
+    return _rows(source, kind)
+
+
+def _rows(source: str, kind: Format) -> Iterator[Row]:
     name = "standard input" if source == "-" else source
     with _open(source) as stream:
         if kind == "csv":

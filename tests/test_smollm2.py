@@ -1,0 +1,71 @@
+"""End to end with a real judge: SmolLM2-135M-Instruct."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from lager_onnx import Judge
+from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.records import read_rows
+
+SAMPLE = Path(__file__).parents[1] / "samples" / "responses.jsonl"
+
+
+@pytest.fixture(scope="module")
+def judge(smollm2_judge: Path) -> Judge:
+    return Judge.load(smollm2_judge, device="cpu")
+
+
+def test_the_graph_keeps_its_contract(smollm2_judge: Path) -> None:
+    graph = ir.load(smollm2_judge / "model.onnx").graph
+    assert {value.name: (value.dtype.name, [str(dim) for dim in value.shape]) for value in graph.inputs} == {
+        "input_ids": ("INT64", ["batch", "sequence"]),
+        "attention_mask": ("INT64", ["batch", "sequence"]),
+    }
+    assert {value.name: (value.dtype.name, [str(dim) for dim in value.shape]) for value in graph.outputs} == {
+        "score": ("FLOAT", ["batch"]),
+        "probabilities": ("FLOAT", ["batch", "5"]),
+        "logits": ("FLOAT", ["batch", "5"]),
+        "layer_logits": ("FLOAT", ["batch", "31", "5"]),
+    }
+
+
+def test_the_vocabulary_is_in_the_embedding_only(smollm2_judge: Path) -> None:
+    graph = ir.load(smollm2_judge / "model.onnx").graph
+    with_vocabulary = [name for name, value in graph.initializers.items() if 49152 in value.shape]
+    assert with_vocabulary == ["model.embed_tokens.weight"]
+    assert list(graph.initializers["lager.unembedding"].shape) == [576, 5]
+    assert all(49152 not in (value.shape or ()) for node in graph for value in node.outputs)
+    # 134.5 million parameters of 4 bytes, and nothing twice
+    assert (smollm2_judge / "model.onnx_data").stat().st_size == pytest.approx(134.5e6 * 4, rel=0.002)
+
+
+def test_layer_weights_are_inside_the_graph_file(smollm2_judge: Path) -> None:
+    weights = ir.load(smollm2_judge / "model.onnx").graph.initializers["lager.layer_weights"].const_value
+    assert not isinstance(weights, ir.ExternalTensor)
+    np.testing.assert_allclose(weights.numpy(), JudgeSpec.load(smollm2_judge).layer_weights)
+
+
+def test_parity_is_stored(smollm2_judge: Path) -> None:
+    parity = JudgeSpec.load(smollm2_judge).parity
+    assert parity is not None
+    assert parity["layer_logits"] < 1e-4
+    assert parity["score"] < 1e-3
+
+
+def test_a_record_scores_the_same_whatever_batch_it_lands_in(judge: Judge) -> None:
+    records = [row.record for row in read_rows(str(SAMPLE))]
+    random = np.random.default_rng(5)
+    alone = np.array([judge.score([record])[0].score for record in records])
+    for batch_tokens in (300, 1500, 100_000):
+        order = random.permutation(len(records))
+        mixed = [grade.score for grade in judge.score([records[i] for i in order], batch_tokens=batch_tokens)]
+        np.testing.assert_allclose(mixed, alone[order], atol=1e-5)
+
+
+def test_the_judge_tells_good_from_bad_a_little(judge: Judge) -> None:
+    """135 million parameters make a poor judge; scores must at least differ between responses."""
+    grades = judge.score([row.record for row in read_rows(str(SAMPLE))])
+    assert len({round(grade.score, 4) for grade in grades}) == len(grades)
