@@ -30,6 +30,15 @@ class Summary:
     tokens: int = 0
     seconds: float = 0.0
 
+    def describe(self, provider: str) -> str:
+        """One line for the end of a run."""
+        before = f" after {self.resumed} earlier ones" if self.resumed else ""
+        if not self.graded + self.failed:
+            return f"nothing left to grade{before} (provider: {provider})"
+        failed = f", {self.failed} with an error" if self.failed else ""
+        rate = f"{self.graded / self.seconds:.1f} responses/s, {self.tokens / self.seconds:.0f} tokens/s"
+        return f"{self.graded} responses graded{before}{failed} on {provider} in {self.seconds:.1f} s ({rate})"
+
 
 @dataclass(frozen=True)
 class Options:

@@ -162,15 +162,7 @@ def score(
             hint = f"; go on with --resume -o {output}" if output else ""
             click.echo(f"\nStopped. All rows that were graded so far are written{hint}", err=True)
             sys.exit(130)
-    before = f" after {summary.resumed} earlier ones" if summary.resumed else ""
-    failed = f", {summary.failed} with an error" if summary.failed else ""
-    rate = f"{summary.graded / summary.seconds:.1f} responses/s, {summary.tokens / summary.seconds:.0f} tokens/s"
-    click.echo(
-        f"{summary.graded} responses graded{before}{failed} on {judge.provider} in {summary.seconds:.1f} s ({rate})"
-        if summary.seconds
-        else f"nothing left to grade{before}; provider {judge.provider}",
-        err=True,
-    )
+    click.echo(summary.describe(judge.provider), err=True)
 
 
 @main.command()
