@@ -25,6 +25,7 @@ from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
 
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A judge before export: float32 model in eval mode, and its fast tokeniser."""

@@ -39,7 +39,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    return write(tmp_path / "in.jsonl", [GOOD | {"id": number, "response": "good " * number} for number in range(1, 21)])
+    return write(
+        tmp_path / "in.jsonl", [GOOD | {"id": number, "response": "good " * number} for number in range(1, 21)]
+    )
 
 
 def test_everything_of_a_record_and_the_score_come_out(tiny_judge: Path, tmp_path: Path) -> None:
@@ -157,7 +159,9 @@ def test_resume_wants_the_same_input_and_the_same_judge(tiny_judge: Path, record
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 100_000))
-def test_a_run_cut_off_anywhere_resumes_to_the_same_rows(cut: int, tiny_judge: Path, records: Path, tmp_path: Path) -> None:
+def test_a_run_cut_off_anywhere_resumes_to_the_same_rows(
+    cut: int, tiny_judge: Path, records: Path, tmp_path: Path
+) -> None:
     judge, output = Judge.load(tiny_judge, device="cpu"), tmp_path / "whole.jsonl"
     if not output.exists():
         with ResultFile(output) as results:

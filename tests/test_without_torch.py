@@ -53,6 +53,8 @@ def test_a_real_judge_scores_without_torch(bare: Path, smollm2_judge: Path, tmp_
 
 
 def test_export_says_what_to_install(bare: Path, tmp_path: Path) -> None:
-    result = subprocess.run([bare / "lager", "export", "x", tmp_path / "judge"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [bare / "lager", "export", "x", tmp_path / "judge"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2
     assert "pip install 'lager-onnx[cpu,export]'" in result.stderr

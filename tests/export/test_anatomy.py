@@ -102,7 +102,11 @@ def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> Non
     ids = np.array([[4, 9, 2, 7], [3, 5, 0, 0]])
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     got = dict(
-        zip(ScoreHeadPass.OUTPUTS, session.run(list(ScoreHeadPass.OUTPUTS), {"input_ids": ids, "attention_mask": mask}), strict=True)
+        zip(
+            ScoreHeadPass.OUTPUTS,
+            session.run(list(ScoreHeadPass.OUTPUTS), {"input_ids": ids, "attention_mask": mask}),
+            strict=True,
+        )
     )
 
     hidden = tensors["embedding"][[7, 5]]  # the last real token of each row
@@ -111,7 +115,10 @@ def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> Non
         for branch in ("attention", "mlp"):
             hidden = hidden + hidden @ tensors[f"{branch}.{layer}"] + tensors[f"{branch}.{layer}.bias"]
         rows.append(hidden)
-    rows = [row / (np.abs(row).max(-1, keepdims=True) + 1e-6) if lens == "norm" or i == 2 else row for i, row in enumerate(rows)]
+    rows = [
+        row / (np.abs(row).max(-1, keepdims=True) + 1e-6) if lens == "norm" or i == 2 else row
+        for i, row in enumerate(rows)
+    ]
     z = np.stack([np.tanh(row @ tensors["unembedding"] / 3) * 3 + tensors["head.bias"] for row in rows], axis=1)
     aggregated = np.einsum("l,blk->bk", weights, z)
     probabilities = np.exp(aggregated) / np.exp(aggregated).sum(-1, keepdims=True)

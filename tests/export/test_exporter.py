@@ -51,7 +51,12 @@ def test_it_says_what_it_does_and_how_long_it_took(tiny_checkpoint: Path, tmp_pa
     card = (tmp_path / "judge" / "README.md").read_text()
     assert "LlamaForCausalLM, 4 layers" in card
     assert "verified against PyTorch" in card
-    assert {file.name for file in (tmp_path / "judge").iterdir()} >= {"model.onnx", "judge.json", "tokenizer.json", "config.json"}
+    assert {file.name for file in (tmp_path / "judge").iterdir()} >= {
+        "model.onnx",
+        "judge.json",
+        "tokenizer.json",
+        "config.json",
+    }
 
 
 def test_a_sharded_checkpoint(tiny_checkpoint: Path, tiny_judge: Path, tmp_path: Path) -> None:
@@ -68,7 +73,9 @@ def test_a_sharded_checkpoint(tiny_checkpoint: Path, tiny_judge: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16")])
-def test_16_bit_bodies_halve_the_matrices_and_keep_the_head(precision, dtype: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_16_bit_bodies_halve_the_matrices_and_keep_the_head(
+    precision, dtype: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     export_judge(tiny_checkpoint, tmp_path / "judge", precision=precision)
     initializers = ir.load(tmp_path / "judge" / "model.onnx").graph.initializers
     assert initializers["model.embed_tokens.weight"].dtype.name == dtype
@@ -87,7 +94,9 @@ def test_tracing_leaves_the_model_as_it_was(tiny_checkpoint: Path, tmp_path: Pat
     torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=0)
 
 
-def test_a_judge_that_disagrees_is_refused_and_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_judge_that_disagrees_is_refused_and_leaves_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch
+) -> None:
     rewrite = exporter._rewrite
 
     def spoil(graph: ir.Model, *others) -> None:

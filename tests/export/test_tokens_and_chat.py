@@ -30,7 +30,9 @@ def test_a_base_model_is_asked_in_plain_text() -> None:
     assert render_wrapper(tokenizer, "score: ").wrap("Hi") == "Hi\n\nscore: "
 
 
-@pytest.mark.parametrize("content", ["'nothing'", "message['content'] + message['content']", "message['content'] | upper"])
+@pytest.mark.parametrize(
+    "content", ["'nothing'", "message['content'] + message['content']", "message['content'] | upper"]
+)
 def test_templates_that_lose_or_change_the_turn_are_refused(content: str) -> None:
     template = CHAT_TEMPLATE.replace("message['content']", content)
     with pytest.raises(CheckpointError, match="user's turn"):

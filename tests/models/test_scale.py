@@ -19,7 +19,9 @@ def test_parse(text: str, labels: tuple[str, ...], values: tuple[float, ...]) ->
     assert Scale.parse(text) == Scale(labels, tuple(map(float, values)))
 
 
-@pytest.mark.parametrize("text", ["5-1", "3-3", "", "1", "good,bad", "a=1,a=2", "a=1,b=1", "a=nan,b=1", "=1,b=2", "1-999"])
+@pytest.mark.parametrize(
+    "text", ["5-1", "3-3", "", "1", "good,bad", "a=1,a=2", "a=1,b=1", "a=nan,b=1", "=1,b=2", "1-999"]
+)
 def test_what_is_no_scale_is_refused(text: str) -> None:
     with pytest.raises(ScaleError):
         Scale.parse(text)

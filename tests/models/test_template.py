@@ -43,7 +43,13 @@ def test_a_built_in_criterion_describes_the_ends_of_any_scale() -> None:
 @pytest.mark.parametrize(
     "rubric",
     [
-        {"rubric": {"name": "tone", "question": "Is it kind?", "descriptions": {"1": "rude", "2": "so-so", "3": "kind"}}},
+        {
+            "rubric": {
+                "name": "tone",
+                "question": "Is it kind?",
+                "descriptions": {"1": "rude", "2": "so-so", "3": "kind"},
+            }
+        },
         {"rubric": {"name": "tone", "question": "Is it kind?", "descriptions": ["rude", "so-so", "kind"]}},
         {"criterion": "tone", "rubric": "Is it kind?", "score_descriptions": {"1": "rude", "2": "so-so", "3": "kind"}},
     ],
