@@ -1,4 +1,7 @@
-"""Prints the results of `lager score` as a table: python samples/table.py results.jsonl"""
+"""Prints the results of `lager score` as a table.
+
+python samples/table.py results.jsonl
+"""
 
 import json
 import sys

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from lager_onnx.export.anatomy import locate
@@ -90,8 +91,6 @@ def test_a_stream_without_an_embedding_is_refused() -> None:
 
 @pytest.mark.parametrize("lens", ["raw", "norm"])
 def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> None:
-    import onnxruntime
-
     head = ("Div", "Tanh", "Mul", "Add")
     weights, values = (0.2, 0.5, 0.3), (1.0, 2.0, 4.0)
     model = decoder(2, head=head)
@@ -129,8 +128,6 @@ def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> Non
 
 
 def test_positions_are_columns() -> None:
-    import onnxruntime
-
     ids, positions = (
         ir.Value(name=name, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape(["b", "s"]))
         for name in ("input_ids", "position_ids")

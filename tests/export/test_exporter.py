@@ -105,7 +105,7 @@ def test_a_judge_that_disagrees_is_refused_and_leaves_nothing(
         head.const_value = ir.tensor(head.const_value.numpy() * np.float32(1.002))
 
     monkeypatch.setattr(exporter, "_rewrite", spoil)
-    with pytest.raises(VerificationError, match="layer logits by 2.00e-03"):
+    with pytest.raises(VerificationError, match=r"layer logits by 2\.00e-03"):
         export_judge(tiny_checkpoint, tmp_path / "judge")
     assert nothing_left(tmp_path)
     spec = export_judge(tiny_checkpoint, tmp_path / "judge", verify_judge=False)

@@ -20,7 +20,7 @@ def test_parse(text: str, rows: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["7", "-8", "5-4", "top", "", "1,,2", "4-9"])
 def test_what_is_no_row_is_refused(text: str) -> None:
-    with pytest.raises(ScaleError, match="row|layer"):
+    with pytest.raises(ScaleError, match=r"rows|no layer"):
         parse_layers(text, 6)
 
 

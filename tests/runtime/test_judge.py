@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from tokenizers import Tokenizer
 
+import lager_onnx
 from lager_onnx import Judge
 from lager_onnx.models.errors import DeviceError, JudgeFolderError, RecordError
 from lager_onnx.runtime.folder import read_spec
@@ -111,8 +112,6 @@ def test_cuda_is_refused_with_the_reason_where_it_cannot_run(tiny_judge: Path) -
 
 
 def test_the_public_names() -> None:
-    import lager_onnx
-
     for name in lager_onnx.__all__:
         assert getattr(lager_onnx, name).__name__ == name
     with pytest.raises(AttributeError):
