@@ -31,12 +31,17 @@ def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> d
         RecordError: the record has such a field already, which would be lost.
     """
     added = {prefix + name: value for name, value in fields.items()}
-    if taken := sorted(added.keys() & record.keys()):
-        raise RecordError(
-            f"field {taken[0]!r} is in the record already and would be lost: rename it, or lead the new fields "
-            "by a prefix, such as --field-prefix lager_"
-        )
+    if clash := sorted(added.keys() & record.keys()):
+        raise RecordError(taken(clash[0]))
     return {**record, **added}
+
+
+def taken(name: str) -> str:
+    """What is wrong with a record that has a field of ours."""
+    return (
+        f"field {name!r} is in the record already and would be lost: rename it, or lead the new fields "
+        "by a prefix, such as --field-prefix lager_"
+    )
 
 
 class ResultFile:

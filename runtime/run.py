@@ -1,5 +1,6 @@
 """Grades a file: rows in, results out, in order, resumable."""
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
 from lager_onnx.runtime.records import Row
-from lager_onnx.runtime.results import ResultFile, join, result_fields
+from lager_onnx.runtime.results import ResultFile, join, result_fields, taken
 
 # A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
 _SAME_SCORE = 2e-3
@@ -100,13 +101,21 @@ def _record(row: Row, options: Options) -> Any:
 
 
 def _result(row: Row, grade: Grade | RecordError, options: Options) -> tuple[dict[str, Any], RecordError | None]:
+    error_field = f"{options.field_prefix}error"
+    if error_field in row.record:  # not an error of the row's own: there would be no place for one
+        raise RecordError(f"{row.where}: {taken(error_field)}")
     error = row.error or (grade if isinstance(grade, RecordError) else None)
     if isinstance(grade, Grade) and not error:
         try:
             return join(row.record, result_fields(grade, details=options.details), options.field_prefix), None
         except RecordError as clash:
             error = clash
-    return {**row.record, f"{options.field_prefix}error": str(error)}, error
+    return {**row.record, error_field: str(error)}, error
+
+
+def _carries(result: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether a result holds all of a record, compared as JSON, in which a NaN equals itself."""
+    return all(name in result and json.dumps(result[name]) == json.dumps(value) for name, value in record.items())
 
 
 def _skip_done(judge: Judge, rows: Iterator[Row], done: list[dict[str, Any]], options: Options) -> int:
@@ -114,7 +123,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], done: list[dict[str, Any]], op
     last: tuple[Row, float] | None = None
     for number, result in enumerate(done, start=1):
         row = next(rows, None)
-        if row is None or not row.record.items() <= result.items():
+        if row is None or not _carries(result, row.record):
             where = row.where if row else "the end of the input"
             raise OutputError(f"row {number} of the output does not belong to {where}: another input? Use --overwrite")
         score = result.get(f"{options.field_prefix}score")

@@ -200,6 +200,25 @@ def test_a_killed_process_leaves_whole_rows_and_resumes(how: signal.Signals, tin
     assert [row["id"] for row in read(output)] == list(range(count))
 
 
+def test_a_field_called_error_is_never_lost(tiny_judge: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", [GOOD | {"error": "mine", "response": ""}])
+    result = lager("score", tiny_judge, file, "--on-error", "skip")
+    assert result.exit_code == 2
+    assert "--field-prefix" in result.stderr
+    row = json.loads(lager("score", tiny_judge, file, "--on-error", "skip", "--field-prefix", "x_").stdout)
+    assert row["error"] == "mine"
+    assert "empty" in row["x_error"]
+
+
+def test_not_a_number_is_carried_and_resumed(tiny_judge: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", [GOOD | {"human_score": float("nan")}, GOOD])
+    output = tmp_path / "out.jsonl"
+    lager("score", tiny_judge, file, "-o", output)
+    output.write_text(output.read_text().splitlines(keepends=True)[0])
+    assert lager("score", tiny_judge, file, "-o", output, "--resume").exit_code == 0
+    assert len(read(output)) == 2
+
+
 def test_a_full_disk_is_said_plainly(tiny_judge: Path, records: Path) -> None:
     result = lager("score", tiny_judge, records, "-o", "/dev/full")
     assert result.exit_code == 2
