@@ -106,6 +106,17 @@ def _load(where: dict[str, Any], *, trust_remote_code: bool) -> tuple[PreTrained
         config, _ = PretrainedConfig.get_config_dict(**where)
         if config.get("model_type") == INTERNLM3:  # a Llama by another name: its own code is not needed
             model = LlamaForCausalLM.from_pretrained(**where, **numbers, config=LlamaConfig(**as_llama(config)))
-            return model, PreTrainedTokenizerFast.from_pretrained(**where)
+            return model, _fast_tokenizer(where)
     model = AutoModelForCausalLM.from_pretrained(**where, **numbers, trust_remote_code=trust_remote_code)
     return model, AutoTokenizer.from_pretrained(**where, trust_remote_code=trust_remote_code)
+
+
+def _fast_tokenizer(where: dict[str, Any]) -> PreTrainedTokenizerBase:
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(**where)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            "this InternLM3 has no tokenizer.json: its published tokeniser is SentencePiece (tokenizer.model). Convert "
+            "it once with transformers.LlamaTokenizerFast, compare the tokens of some texts with its own, and save the "
+            "tokenizer.json beside the checkpoint"
+        ) from error

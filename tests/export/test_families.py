@@ -68,6 +68,14 @@ def test_internlm3_with_its_own_code_needs_leave_to_run_it(tmp_path: Path) -> No
     compare(tmp_path / "judge", spec, model, "raw")
 
 
+def test_internlm3_without_a_fast_tokeniser_is_told_what_to_do(tmp_path: Path) -> None:
+    checkpoint, _ = make_internlm3(tmp_path / "checkpoint", qkv_bias=False, bias=False)
+    (checkpoint / "tokenizer.json").unlink()
+    (checkpoint / "tokenizer.model").write_bytes(b"a SentencePiece model")
+    with pytest.raises(CheckpointError, match=r"save the tokenizer\.json"):
+        export_judge(checkpoint, tmp_path / "judge")
+
+
 def test_code_in_a_checkpoint_is_never_run_unasked(tmp_path: Path) -> None:
     checkpoint, _ = make_internlm3(tmp_path / "checkpoint", qkv_bias=False, bias=False)
     config = checkpoint / "config.json"
