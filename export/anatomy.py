@@ -26,6 +26,9 @@ class Anatomy:
 
     Attributes:
         residual_stream: h(0) ... h(L) before the final norm, each (batch, sequence, hidden).
+        additions_a_layer: 2 where attention and MLP follow one another, 1 where they stand side by side.
+        last_attention_addition: the Add of the last layer's attention to the stream.
+        attention_outputs: the MatMul of every layer's output projection, L of them.
         normed: output of the final norm, which meets the unembedding.
         unembedding: the MatMul with the (hidden, K) rows of the score tokens.
         embedding_ops: types of the operations between the lookup and h(0).
@@ -34,6 +37,9 @@ class Anatomy:
     """
 
     residual_stream: tuple[ir.Value, ...]
+    additions_a_layer: int
+    last_attention_addition: ir.Node | None
+    attention_outputs: tuple[ir.Node, ...]
     normed: ir.Value
     unembedding: ir.Node
     embedding_ops: tuple[str, ...]
@@ -51,7 +57,7 @@ def locate(model: ir.Model, num_layers: int) -> Anatomy:
     if logits is None:
         raise ExportError(f"the traced graph has no output 'logits', only {[v.name for v in model.graph.outputs]}")
     unembedding, head_ops = _unembedding(logits)
-    normed = _input(unembedding, 0)
+    normed = input_of(unembedding, 0)
     path = _additions(_final_residual(normed))
     steps, rest = divmod(len(path) - 1, num_layers)
     if rest or not steps:
@@ -59,32 +65,59 @@ def locate(model: ir.Model, num_layers: int) -> Anatomy:
             f"the residual stream has {len(path) - 1} additions, which {num_layers} layers cannot share evenly"
         )
     stream = tuple(path[::steps])
+    attention_outputs = tuple(
+        _output_projection(path[first], path[first + 1]) for first in range(0, len(path) - 1, steps)
+    )
     for layer, value in enumerate(stream[1:]):
         match = _LAYER_NAME.search(value.name or "")
         if match and int(match[1]) != layer:
             raise ExportError(f"the output of layer {layer} is called {value.name}: the graph is not what it seems")
-    return Anatomy(stream, normed, unembedding, _embedding_ops(stream[0]) or (), head_ops, logits)
+    return Anatomy(
+        residual_stream=stream,
+        additions_a_layer=steps,
+        last_attention_addition=path[-steps].producer(),
+        attention_outputs=attention_outputs,
+        normed=normed,
+        unembedding=unembedding,
+        embedding_ops=_embedding_ops(stream[0]) or (),
+        head_ops=head_ops,
+        logits=logits,
+    )
 
 
-def _input(node: ir.Node, index: int) -> ir.Value:
+def input_of(node: ir.Node, index: int) -> ir.Value:
+    """An input that must be there."""
     value = node.inputs[index]
     if value is None:
         raise ExportError(f"input {index} of {node.op_type} {node.name} is missing")
     return value
 
 
-def _data_inputs(node: ir.Node) -> list[ir.Value]:
+def data_inputs(node: ir.Node) -> list[ir.Value]:
     """Inputs that are computed from the graph's inputs (constants are initializers by now)."""
     return [value for value in node.inputs if value is not None and value.const_value is None]
+
+
+def _output_projection(before: ir.Value, after: ir.Value) -> ir.Node:
+    """The last MatMul with a weight in the branch that is added to the stream between two of its values."""
+    addition = after.producer()
+    assert addition is not None
+    waiting = [source for source in data_inputs(addition) if source is not before]
+    while waiting:
+        node = waiting.pop(0).producer()
+        if node is not None and node.op_type == "MatMul" and input_of(node, 1).const_value is not None:
+            return node
+        waiting += data_inputs(node) if node is not None else []
+    raise ExportError(f"the branch that is added in {after.name} has no output projection")
 
 
 def _unembedding(logits: ir.Value) -> tuple[ir.Node, tuple[str, ...]]:
     ops: list[str] = []
     node = logits.producer()
-    while node is not None and node.op_type in _ELEMENTWISE and len(_data_inputs(node)) == 1:
+    while node is not None and node.op_type in _ELEMENTWISE and len(data_inputs(node)) == 1:
         ops.insert(0, node.op_type)
-        node = _data_inputs(node)[0].producer()
-    if node is None or node.op_type != "MatMul" or _input(node, 1).const_value is None:
+        node = data_inputs(node)[0].producer()
+    if node is None or node.op_type != "MatMul" or input_of(node, 1).const_value is None:
         seen = f"{node.op_type} {node.name}" if node else "nothing"
         raise ExportError(f"looked for the unembedding's MatMul above the logits (after {ops}), found {seen}")
     return node, tuple(ops)
@@ -99,10 +132,10 @@ def _final_residual(normed: ir.Value) -> ir.Value:
         node = value.producer()
         if node is None:
             continue
-        if node.op_type == "Add" and len(_data_inputs(node)) == 2:
+        if node.op_type == "Add" and len(data_inputs(node)) == 2:
             found.append(value)
             continue
-        for source in _data_inputs(node):
+        for source in data_inputs(node):
             if source not in seen:
                 seen.add(source)
                 waiting.append(source)
@@ -123,8 +156,8 @@ def _additions(last: ir.Value) -> list[ir.Value]:
         node = value.producer()
         if _embedding_ops(value) is not None:
             ends.append(value)
-        elif node is not None and node.op_type == "Add" and len(_data_inputs(node)) == 2:
-            for source in _data_inputs(node):
+        elif node is not None and node.op_type == "Add" and len(data_inputs(node)) == 2:
+            for source in data_inputs(node):
                 came_to[source] = value
                 waiting.append(source)
     if len(ends) != 1:
@@ -142,9 +175,9 @@ def _embedding_ops(value: ir.Value) -> tuple[str, ...] | None:
     """Operations from the embedding lookup to `value`; None where it is not a (scaled) lookup."""
     ops: list[str] = []
     node = value.producer()
-    while node is not None and node.op_type in _ELEMENTWISE and len(_data_inputs(node)) == 1:
+    while node is not None and node.op_type in _ELEMENTWISE and len(data_inputs(node)) == 1:
         ops.insert(0, node.op_type)
-        node = _data_inputs(node)[0].producer()
-    if node is None or node.op_type != "Gather" or _input(node, 1).name != "input_ids":
+        node = data_inputs(node)[0].producer()
+    if node is None or node.op_type != "Gather" or input_of(node, 1).name != "input_ids":
         return None
     return tuple(ops)

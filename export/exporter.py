@@ -4,22 +4,14 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import onnx_ir as ir
-
-from lager_onnx.export.anatomy import Anatomy, locate
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
-from lager_onnx.export.passes.positions import PositionsPass
-from lager_onnx.export.passes.score_head import ScoreHeadPass
-from lager_onnx.export.passes.simplify import simplify
-from lager_onnx.export.passes.weight_precision import WeightPrecisionPass
+from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.steps import step
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify import Parity, sample_batches, verify
-from lager_onnx.models.errors import ExportError
-from lager_onnx.models.families import family_of
 from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import JudgeSpec, Lens, Precision
@@ -81,8 +73,8 @@ def export_judge(
         scratch = folder.parent
         with step(f"Trace {judge.architecture}, {spec.num_layers} layers, with optimum"):
             graph = trace(judge.model, spec.score_token_ids, scratch)
-        with step("Rewrite the graph: layers, score head, precision"):
-            _rewrite(graph, spec, judge)
+        with step("Rewrite the graph: score head, fusions, precision"):
+            rewrite(graph, spec, judge)
         with step("Write the judge"):
             write_graph(graph, folder)
         del graph
@@ -120,7 +112,7 @@ def _describe(
         template=template,
         chat=wrapper,
         precision=precision,
-        context_length=judge.config.max_position_embeddings,
+        context_length=_context_length(judge),
         source={
             "checkpoint": Path(judge.name).name,
             "architecture": judge.architecture,
@@ -131,27 +123,18 @@ def _describe(
     )
 
 
-def _rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
-    simplify()(graph)
-    anatomy = locate(graph, spec.num_layers)
-    _check_family(anatomy, judge)
-    head = ScoreHeadPass(anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values)
-    ir.passes.Sequential(PositionsPass(), head, simplify(), WeightPrecisionPass(spec.precision))(graph)
+def _context_length(judge: Checkpoint) -> int:
+    """Most tokens that the judge can read.
 
-
-def _check_family(anatomy: Anatomy, judge: Checkpoint) -> None:
-    family = family_of(judge.architecture)
-    if family is None:
-        logger.warning(
-            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch", judge.architecture
-        )
-        return
-    for what, seen, expected in (
-        ("the embedding", anatomy.embedding_ops, family.embedding_ops(judge.config)),
-        ("the unembedding", anatomy.head_ops, family.head_ops(judge.config)),
-    ):
-        if seen != expected:
-            raise ExportError(f"after {what} the graph has {seen}, {judge.architecture} should have {expected}")
+    LongRoPE turns *all* positions otherwise once a prompt is longer than the original context, which one table of
+    angles cannot do; such a judge keeps to its original context.
+    """
+    scaling = getattr(judge.config, "rope_scaling", None) or {}
+    if "longrope" in (scaling.get("rope_type"), scaling.get("type")):
+        original = scaling.get("original_max_position_embeddings") or judge.config.original_max_position_embeddings
+        logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
+        return int(original)
+    return int(judge.config.max_position_embeddings)
 
 
 def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
@@ -161,7 +144,9 @@ def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
         if spec.template.fields >= {"instruction", "response"}
     ]
     texts = [judge.backend.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
-    batches = sample_batches(judge.config, [ids for ids in texts if len(ids) <= spec.context_length])
+    batches = sample_batches(
+        judge.config, spec.context_length, [ids for ids in texts if len(ids) <= spec.context_length]
+    )
     with step("Verify against PyTorch, layer by layer"):
         parity = verify(folder, spec, judge.model, batches)
     logger.info(

@@ -49,13 +49,12 @@ class Parity:
         return asdict(self)
 
 
-def sample_batches(config: Any, texts: list[list[int]]) -> list[list[list[int]]]:
+def sample_batches(config: Any, context: int, texts: list[list[int]]) -> list[list[list[int]]]:
     """Batches of token ids to compare on: real prompts, and random ids of many lengths, mixed within batches.
 
     Lengths reach beyond a short sliding window, where there is one.
     """
     random = np.random.default_rng(0)
-    context = config.max_position_embeddings
     window = getattr(config, "sliding_window", None) or 0
     longest = min(context, max(160, window + 7 if window <= 1024 else 0))
 

@@ -42,6 +42,10 @@ class JudgeFolderError(LagerError):
     exit_code = 2
 
 
+class GradingError(LagerError):
+    """onnxruntime could not run a batch, mostly for want of memory."""
+
+
 class DeviceError(LagerError):
     """An onnxruntime provider that cannot run here."""
 

@@ -68,9 +68,11 @@ class Judge:
         folder = Path(path)
         spec = read_spec(folder)
         finish_checking = start_checking(folder, spec)
-        encoder = PromptEncoder(folder, spec)
-        opened = open_session(folder / GRAPH_FILE, device=device, threads=threads)
-        finish_checking()
+        try:
+            encoder = PromptEncoder(folder, spec)
+            opened = open_session(folder / GRAPH_FILE, device=device, threads=threads)
+        finally:
+            finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         return cls(spec, encoder, opened.session, opened.provider)
 
     def prompt(self, record: Record) -> str:

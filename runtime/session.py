@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from lager_onnx.models.errors import DeviceError, JudgeFolderError
+from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +65,22 @@ def run_graph(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -
     Returns:
         The graph's outputs by name: `score` (batch,), `probabilities` and `logits` (batch, K),
         `layer_logits` (batch, L + 1, K), all float32.
+
+    Raises:
+        GradingError: onnxruntime could not run the batch.
     """
     shape = (len(prompts), max(map(len, prompts)))
     input_ids, attention_mask = np.full(shape, _PADDING, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     for row, prompt in enumerate(prompts):
         input_ids[row, : len(prompt)] = prompt
         attention_mask[row, : len(prompt)] = 1
-    outputs = session.run(list(OUTPUTS), {"input_ids": input_ids, "attention_mask": attention_mask})
+    try:
+        outputs = session.run(list(OUTPUTS), {"input_ids": input_ids, "attention_mask": attention_mask})
+    except (ort_errors.Fail, ort_errors.EPFail, ort_errors.RuntimeException) as error:
+        raise GradingError(
+            f"onnxruntime could not grade a batch of {shape[0]} prompts of {shape[1]} tokens ({error}): "
+            "if memory is short, lower --batch-tokens"
+        ) from error
     return dict(zip(OUTPUTS, outputs, strict=True))
 
 
@@ -83,7 +93,8 @@ def _open(model: Path, provider: str, threads: int | None) -> OpenSession:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[provider])
-    except (RuntimeError, ValueError) as error:  # onnxruntime's own errors derive from RuntimeError
+    except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NoSuchFile,
+            ort_errors.InvalidArgument, ort_errors.NotImplemented, ort_errors.RuntimeException) as error:  # fmt: skip
         raise JudgeFolderError(f"onnxruntime cannot open {model}: {error}") from error
     return OpenSession(session, session.get_providers()[0])
 

@@ -69,3 +69,10 @@ def test_the_judge_tells_good_from_bad_a_little(judge: Judge) -> None:
     """135 million parameters make a poor judge; scores must at least differ between responses."""
     grades = judge.score([row.record for row in read_rows(str(SAMPLE))])
     assert len({round(grade.score, 4) for grade in grades}) == len(grades)
+
+
+def test_the_graph_is_fused(smollm2_judge: Path) -> None:
+    nodes = [node.op_type for node in ir.load(smollm2_judge / "model.onnx").graph]
+    assert nodes.count("GroupQueryAttention") == 30
+    assert nodes.count("Softmax") == 1  # of the scores; attention has no mask and no softmax of its own
+    assert len(nodes) <= 12 * 30

@@ -1,5 +1,6 @@
-"""Two helpers with which the passes add nodes and constants to a graph."""
+"""Helpers with which the passes add nodes and constants to a graph."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,39 @@ def constant(graph: ir.Graph, name: str, value: Any) -> ir.Value:
     return made
 
 
-def op(graph: ir.Graph, op_type: str, *inputs: ir.Value, name: str | None = None, **attributes: Any) -> ir.Value:
+def op(
+    graph: ir.Graph,
+    op_type: str,
+    *inputs: ir.Value | None,
+    name: str | None = None,
+    domain: str = "",
+    **attributes: Any,
+) -> ir.Value:
     """Appends a node with one output, called `name`; the caller sorts the graph when it is done."""
-    node = ir.node(op_type, inputs, attributes, name=name)
+    node = ir.node(op_type, inputs, attributes, name=name, domain=domain)
     if name:
         node.outputs[0].name = name
     graph.append(node)
     return node.outputs[0]
+
+
+def replace(
+    graph: ir.Graph,
+    old: dict[ir.Value, int],
+    op_type: str,
+    inputs: list[ir.Value | None],
+    *,
+    domain: str = "",
+    num_outputs: int = 1,
+    **attributes: Any,
+) -> Sequence[ir.Value]:
+    """Appends a node whose outputs take the place of `old` values (by index), under their names; sort afterwards."""
+    node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=num_outputs)
+    if domain:
+        graph.opset_imports[domain] = 1
+    graph.append(node)
+    for value, index in old.items():
+        new = node.outputs[index]
+        new.shape, new.type, new.name, value.name = value.shape, value.type, value.name, None
+        ir.convenience.replace_all_uses_with(value, new)
+    return node.outputs

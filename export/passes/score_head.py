@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.anatomy import Anatomy
 from lager_onnx.export.passes.building import constant, op
+from lager_onnx.export.passes.score_position import at_score_position
 from lager_onnx.models.spec import Lens
 
 
@@ -25,14 +26,23 @@ class ScoreHeadPass(ir.passes.InPlacePass):
 
         layer_logits ─ lager.layer_weights ─► logits ─ Softmax ─► probabilities ─ lager.scale_values ─► score
 
-    With lens "norm" all L + 1 rows go through the norm. Norm, unembedding and head operations are the
-    checkpoint's own nodes, fed with other rows; so soft caps, scalings and biases apply to every layer.
+    Where the last layer was `pruned` to the score position, h(L) comes so already. With lens "norm" all L + 1
+    rows go through the norm. Norm, unembedding and head operations are the checkpoint's own nodes, fed with
+    other rows; so soft caps, scalings and biases apply to every layer.
     """
 
     OUTPUTS: ClassVar[tuple[str, ...]] = ("score", "probabilities", "logits", "layer_logits")
 
-    def __init__(self, anatomy: Anatomy, *, lens: Lens, layer_weights: tuple[float, ...], values: tuple[float, ...]):
-        self.anatomy, self.lens = anatomy, lens
+    def __init__(
+        self,
+        anatomy: Anatomy,
+        *,
+        lens: Lens,
+        layer_weights: tuple[float, ...],
+        values: tuple[float, ...],
+        pruned: bool = False,
+    ):
+        self.anatomy, self.lens, self.pruned = anatomy, lens, pruned
         self.layer_weights, self.values = layer_weights, values
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -40,11 +50,11 @@ class ScoreHeadPass(ir.passes.InPlacePass):
         graph, anatomy = model.graph, self.anatomy
         final = anatomy.residual_stream[-1]
         norm_uses = [(use.node, use.idx) for use in final.uses()]
-        position = self._score_position(graph)
         rows = [
-            op(graph, "GatherND", value, position, batch_dims=1, name=f"lager.hidden_state.{layer}")
-            for layer, value in enumerate(anatomy.residual_stream)
+            at_score_position(graph, value, f"lager.hidden_state.{layer}")
+            for layer, value in enumerate(anatomy.residual_stream[:-1])
         ]  # each (batch, 1, hidden)
+        rows.append(final if self.pruned else at_score_position(graph, final, "lager.hidden_state.last"))
         normed_rows = rows[-1] if self.lens == "raw" else op(graph, "Concat", *rows, axis=1, name="lager.hidden_states")
         for node, index in norm_uses:
             node.replace_input_with(index, normed_rows)
@@ -56,14 +66,6 @@ class ScoreHeadPass(ir.passes.InPlacePass):
         self._outputs(graph)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
-
-    @staticmethod
-    def _score_position(graph: ir.Graph) -> ir.Value:
-        """Index of the last token of every row, (batch, 1, 1) int64."""
-        mask = next(value for value in graph.inputs if value.name == "attention_mask")
-        length = op(graph, "ReduceSum", mask, constant(graph, "lager.axis_1", [1]), keepdims=1)
-        last = op(graph, "Sub", length, constant(graph, "lager.one", 1))
-        return op(graph, "Unsqueeze", last, constant(graph, "lager.axis_1", [1]), name="lager.score_position")
 
     def _name_unembedding(self, graph: ir.Graph) -> None:
         weight = self.anatomy.unembedding.inputs[1]

@@ -5,7 +5,7 @@ from onnx_ir.passes import common
 from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 # Tensors up to this many elements are folded: shapes, scalars, masks of nothing. Weights are left alone.
-_FOLD_LIMIT = 1024
+_FOLD_LIMIT = 16 * 1024
 
 
 def simplify() -> ir.passes.Sequential:
@@ -21,3 +21,8 @@ def simplify() -> ir.passes.Sequential:
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
     )
+
+
+def remove_unused() -> ir.passes.PassBase:
+    """Removes what nothing reads any more, weights included."""
+    return common.RemoveUnusedNodesPass()

@@ -1,11 +1,18 @@
 """Gemma 3, text only."""
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any
 
+from lager_onnx.models.attention import Attention
 from lager_onnx.models.families.gemma2 import Gemma2
 
 
 class Gemma3(Gemma2):
-    """Gemma 2 with norms on queries and keys in place of soft caps, and a rotary base of its own a window kind."""
+    """Gemma 2 with norms on queries and keys in place of soft caps, and another rotary base in windows."""
 
-    architecture: ClassVar[str] = "Gemma3ForCausalLM"
+    architecture = "Gemma3ForCausalLM"
+
+    def attention(self, config: Any, layer: int) -> Attention:
+        """Layers with a window turn by the local rotary embedding."""
+        attention = super().attention(config, layer)
+        return replace(attention, rotary="local" if attention.window else "global")

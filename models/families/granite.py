@@ -1,7 +1,9 @@
 """Granite 3."""
 
+from dataclasses import replace
 from typing import Any
 
+from lager_onnx.models.attention import Attention
 from lager_onnx.models.families.base import Family
 
 
@@ -17,3 +19,7 @@ class Granite(Family):
     def head_ops(self, config: Any) -> tuple[str, ...]:
         """The division by `logits_scaling`."""
         return ("Div",) if config.logits_scaling != 1 else ()
+
+    def attention(self, config: Any, layer: int) -> Attention:
+        """Scaled by the attention multiplier."""
+        return replace(super().attention(config, layer), scale=config.attention_multiplier)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 import lager_onnx
 from lager_onnx import Judge
-from lager_onnx.models.errors import DeviceError, JudgeFolderError, RecordError
+from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError, RecordError
 from lager_onnx.runtime.folder import read_spec
 from lager_onnx.runtime.prompts import PromptEncoder
 
@@ -116,3 +116,13 @@ def test_the_public_names() -> None:
         assert getattr(lager_onnx, name).__name__ == name
     with pytest.raises(AttributeError):
         lager_onnx.nothing  # noqa: B018
+
+
+def test_a_batch_that_does_not_run_is_a_plain_error(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted:
+        def run(self, *_arguments: object) -> None:
+            raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("Failed to allocate memory")
+
+    monkeypatch.setattr(judge, "_session", Exhausted())
+    with pytest.raises(GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*--batch-tokens"):
+        judge.score([RECORD])

@@ -21,7 +21,7 @@ CHAT_TEMPLATE = (
 SPECIAL = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 _COMMON: dict[str, Any] = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 48,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
@@ -63,7 +63,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "final_logit_softcapping": 3.0,
         },
     ),
-    "gemma2-uncapped": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    "gemma2-uncapped": ("gemma2", {"head_dim": 32, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
     "gemma3": (
         "gemma3_text",
         {
@@ -75,6 +75,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "phi3": ("phi3", {"sliding_window": 8}),
+    "phi3-longrope": (
+        "phi3",
+        {
+            "original_max_position_embeddings": 128,
+            "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.5] * 4, "long_factor": [2.0, 4.0] * 4},
+        },
+    ),
     "smollm3": ("smollm3", {}),
     "olmo2": ("olmo2", {}),
     "granite": (

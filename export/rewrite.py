@@ -1,0 +1,69 @@
+"""A traced decoder becomes a judge: all passes, in their order."""
+
+import logging
+
+import onnx_ir as ir
+
+from lager_onnx.export.anatomy import Anatomy, locate
+from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
+from lager_onnx.export.passes.fuse_norm import FuseNormPass
+from lager_onnx.export.passes.fuse_silu import FuseSiluPass
+from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
+from lager_onnx.export.passes.positions import PositionsPass
+from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
+from lager_onnx.export.passes.score_head import ScoreHeadPass
+from lager_onnx.export.passes.simplify import remove_unused, simplify
+from lager_onnx.export.passes.weight_precision import WeightPrecisionPass
+from lager_onnx.export.rotary import rotary_tables
+from lager_onnx.models.errors import ExportError
+from lager_onnx.models.families import family_of
+from lager_onnx.models.families.base import Family
+from lager_onnx.models.spec import JudgeSpec
+
+logger = logging.getLogger(__name__)
+
+
+def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
+    """Turns the traced graph into the judge's, in place.
+
+    Raises:
+        ExportError: a pass does not find what it expects.
+    """
+    simplify()(graph)
+    anatomy = locate(graph, spec.num_layers)
+    family = _family(anatomy, judge)
+    if family is not None:  # only a family knows its attention's numbers
+        attentions = [family.attention(judge.config, layer) for layer in range(spec.num_layers)]
+        tables = rotary_tables(judge.model, spec.context_length)
+        FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables)(graph)
+    pruned = PruneLastLayerPass(anatomy)(graph).modified
+    ir.passes.Sequential(
+        PositionsPass(),
+        ScoreHeadPass(
+            anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned
+        ),
+        simplify(),
+        FuseNormPass(),
+        FuseSiluPass(),
+        MergeProjectionsPass(),
+        remove_unused(),
+        WeightPrecisionPass(spec.precision),
+    )(graph)
+
+
+def _family(anatomy: Anatomy, judge: Checkpoint) -> Family | None:
+    """The judge's family, if it is a known one and the graph is what it says."""
+    family = family_of(judge.architecture)
+    if family is None:
+        logger.warning(
+            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch", judge.architecture
+        )
+        return None
+    for what, seen, expected in (
+        ("the embedding", anatomy.embedding_ops, family.embedding_ops(judge.config)),
+        ("the unembedding", anatomy.head_ops, family.head_ops(judge.config)),
+    ):
+        if seen != expected:
+            raise ExportError(f"after {what} the graph has {seen}, {judge.architecture} should have {expected}")
+    return family
