@@ -38,8 +38,9 @@ def test_the_vocabulary_is_in_the_embedding_only(smollm2_judge: Path) -> None:
     assert with_vocabulary == ["model.embed_tokens.weight"]
     assert list(graph.initializers["lager.unembedding"].shape) == [576, 5]
     assert all(49152 not in (value.shape or ()) for node in graph for value in node.outputs)
-    # 134.5 million parameters of 4 bytes, and nothing twice
-    assert (smollm2_judge / "model.onnx_data").stat().st_size == pytest.approx(134.5e6 * 4, rel=0.002)
+    # 134.5 million parameters, cosines and sines of 8,192 positions for 32 pairs of channels, and nothing twice
+    expected = 4 * (134.515e6 + 2 * 8192 * 32)
+    assert (smollm2_judge / "model.onnx_data").stat().st_size == pytest.approx(expected, rel=0.0005)
 
 
 def test_layer_weights_are_inside_the_graph_file(smollm2_judge: Path) -> None:
