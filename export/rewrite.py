@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.anatomy import Anatomy, locate
 from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.fuse_silu import FuseSiluPass
@@ -16,6 +17,7 @@ from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.export.passes.simplify import remove_unused, simplify
 from lager_onnx.export.passes.weight_precision import WeightPrecisionPass
 from lager_onnx.export.rotary import rotary_tables
+from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.families import family_of
 from lager_onnx.models.families.base import Family
@@ -33,6 +35,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
     simplify()(graph)
     anatomy = locate(graph, spec.num_layers)
     family = _family(anatomy, judge)
+    attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
         attentions = [family.attention(judge.config, layer) for layer in range(spec.num_layers)]
         tables = rotary_tables(judge.model, spec.context_length)
@@ -47,6 +50,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
         FuseNormPass(),
         FuseSiluPass(),
         MergeProjectionsPass(),
+        CachePass(attentions),
         remove_unused(),
         WeightPrecisionPass(spec.precision),
     )(graph)

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from lager_onnx.export.oracle import oracle_layer_logits
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.session import open_session, run_graph
 
 Array = npt.NDArray[np.float32]
@@ -20,6 +21,7 @@ Array = npt.NDArray[np.float32]
 TOLERANCES: Final = {"fp32": (1e-3, 1e-3 / 4), "fp16": (2e-2, 1e-2), "bf16": (1e-1, 5e-2)}
 
 _PADDING = 0
+_PIECE = 48  # tokens
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[
             row[: len(tokens)] = tokens
         expected = oracle_layer_logits(model, ids, [len(tokens) for tokens in batch], spec.score_token_ids, spec.lens)
         pairs.append((run_graph(session, batch), expected))
+        if can_read(session):  # the same again in pieces, each behind the keys and values of those before
+            reader = Reader(session, chunk_tokens=_PIECE)
+            pairs += [(reader.grade(prompt), expected[[row]]) for row, prompt in enumerate(batch)]
     got = {name: np.concatenate([outputs[name] for outputs, _ in pairs]) for name in pairs[0][0]}
     expected = np.concatenate([layer_logits for _, layer_logits in pairs])
     parity = _compare(got, expected, spec, [len(tokens) for batch in batches for tokens in batch])

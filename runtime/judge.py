@@ -1,21 +1,22 @@
 """Judge: loads a judge folder and grades records."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
-import onnxruntime
 from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
-from lager_onnx.runtime.batching import batches, windows
+from lager_onnx.runtime.batching import windows
+from lager_onnx.runtime.engine import Engine, Outputs, Wait, open_engine
 from lager_onnx.runtime.folder import read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.prompts import PromptEncoder
-from lager_onnx.runtime.session import Device, open_session, run_graph
+from lager_onnx.runtime.session import Device
 
 BATCH_TOKENS = 4096
 _ENCODED_TOGETHER = 64
@@ -48,9 +49,9 @@ class Judge:
         provider: the onnxruntime provider that really runs, such as `CPUExecutionProvider`.
     """
 
-    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, session: onnxruntime.InferenceSession, provider: str):
-        self.spec, self.provider = spec, provider
-        self._encoder, self._session = encoder, session
+    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, engine: Engine):
+        self.spec, self.provider = spec, engine.provider
+        self._encoder, self._engine = encoder, engine
 
     @classmethod
     def load(cls, path: str | Path, *, device: Device = "auto", threads: int | None = None) -> "Judge":
@@ -59,7 +60,7 @@ class Judge:
         Args:
             path: the folder that `lager export` wrote.
             device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
-            threads: onnxruntime's threads; None for one a physical core.
+            threads: cores to use; None for all that this process may use.
 
         Raises:
             JudgeFolderError: not a judge, or a damaged one.
@@ -70,10 +71,10 @@ class Judge:
         finish_checking = start_checking(folder, spec)
         try:
             encoder = PromptEncoder(folder, spec)
-            opened = open_session(folder / GRAPH_FILE, device=device, threads=threads)
+            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads)
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
-        return cls(spec, encoder, opened.session, opened.provider)
+        return cls(spec, encoder, engine)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""
@@ -133,12 +134,21 @@ class Judge:
 
         With `hurry_to_errors`, an error is yielded before anything that follows it is graded.
         """
+        started: deque[tuple[list[_Prepared], Wait]] = deque()
         for window in windows(self._prepare(records), batch_tokens, end_at_errors=hurry_to_errors):
-            grades: dict[int, Grade] = {}
-            for batch in batches([prepared.tokens for prepared in window], batch_tokens):
-                grades |= zip(batch, self._grade([window[index].ids for index in batch]), strict=True)
-            for index, prepared in enumerate(window):
-                yield prepared.error or grades[index]
+            started.append((window, self._engine.start([prepared.ids for prepared in window], batch_tokens)))
+            # While one window is graded, the next is read and tokenised; behind an error nothing is.
+            while len(started) > (0 if hurry_to_errors and window[-1].error else 1):
+                yield from self._finish(*started.popleft())
+        for window, wait in started:
+            yield from self._finish(window, wait)
+
+    def _finish(self, window: list[_Prepared], wait: Wait) -> Iterator[Grade | RecordError]:
+        for prepared, outputs in zip(window, wait(), strict=True):
+            if prepared.error is not None:
+                yield prepared.error
+            elif outputs is not None:
+                yield self._as_grade(prepared.ids, outputs)
 
     def _prepare(self, records: Iterable[Record]) -> Iterator[_Prepared]:
         for chunk in _chunks(records, _ENCODED_TOGETHER):
@@ -159,18 +169,14 @@ class Judge:
             return _Prepared([], error)
         return _Prepared(ids)
 
-    def _grade(self, prompts: list[list[int]]) -> list[Grade]:
-        outputs = run_graph(self._session, prompts)
-        return [
-            Grade(
-                score=float(outputs["score"][row]),
-                distribution=outputs["probabilities"][row],
-                layer_logits=outputs["layer_logits"][row],
-                scale=self.spec.scale,
-                tokens=len(prompt),
-            )
-            for row, prompt in enumerate(prompts)
-        ]
+    def _as_grade(self, prompt: list[int], outputs: Outputs) -> Grade:
+        return Grade(
+            score=float(outputs["score"]),
+            distribution=outputs["probabilities"],
+            layer_logits=outputs["layer_logits"],
+            scale=self.spec.scale,
+            tokens=len(prompt),
+        )
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -31,7 +31,7 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
             tensor = weight.const_value
             if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2:
                 continue
-            if (weight.name or "").startswith("lager."):
+            if (weight.name or "").startswith("lager.") or weight.is_graph_input():
                 continue
             uses = [(use.node, use.idx) for use in weight.uses()]
             weight.const_value = _narrowed(tensor, dtype)

@@ -10,6 +10,7 @@ from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.session import open_session, run_graph
 from support.formulas import layer_logits
 from support.tiny import PHI, VARIANTS, make_checkpoint, make_internlm3
@@ -42,6 +43,13 @@ def compare(judge: Path, spec: JudgeSpec, model: PreTrainedModel, lens: str) -> 
         np.testing.assert_allclose(got["logits"], logits, atol=1e-4)
         np.testing.assert_allclose(got["probabilities"], probabilities, atol=1e-4)
         np.testing.assert_allclose(got["score"], probabilities @ np.arange(1, 6), atol=1e-3)
+    if can_read(session):
+        reader, text = Reader(session, chunk_tokens=5), random.integers(0, model.config.vocab_size, 40).tolist()
+        for prompt in (text, text[:21], text[:21] + text[:9], text[:3], text):  # each from where it departs
+            expected = layer_logits(model, prompt, list(spec.score_token_ids), lens)
+            largest = np.abs(expected).max(axis=1, keepdims=True)
+            got_once = reader.grade(prompt)["layer_logits"][0]
+            assert np.abs((got_once - expected) / largest).max() < TOLERANCE
 
 
 def test_an_unknown_architecture_that_agrees_is_allowed_with_a_warning(

@@ -119,10 +119,9 @@ def test_the_public_names() -> None:
 
 
 def test_a_batch_that_does_not_run_is_a_plain_error(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Exhausted:
-        def run(self, *_arguments: object) -> None:
-            raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("Failed to allocate memory")
+    def exhausted(*_arguments: object) -> None:
+        raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("Failed to allocate memory")
 
-    monkeypatch.setattr(judge, "_session", Exhausted())
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", exhausted)
     with pytest.raises(GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*--batch-tokens"):
         judge.score([RECORD])

@@ -1,0 +1,144 @@
+"""How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy.typing as npt
+import onnxruntime
+
+from lager_onnx.models.graph import OUTPUTS
+from lager_onnx.runtime.batching import batches
+from lager_onnx.runtime.reader import Reader, can_read
+from lager_onnx.runtime.schedule import rows_of_prompts
+from lager_onnx.runtime.session import Device, open_session, run_graph
+
+Outputs = dict[str, npt.NDArray[Any]]
+Wait = Callable[[], list[Outputs | None]]
+
+
+class Engine(Protocol):
+    """Grades prompts."""
+
+    provider: str
+
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:
+        """Starts to grade prompts, given as token ids.
+
+        Returns:
+            A function that waits for the end and returns the graph's outputs for every prompt, without the
+            batch axis; None for an empty prompt. It raises `GradingError` where onnxruntime failed.
+        """
+
+
+def open_engine(model: Path, *, device: Device, threads: int | None) -> Engine:
+    """Opens a judge's graph with the engine that fits it.
+
+    Raises:
+        DeviceError: CUDA was asked for and cannot run.
+        JudgeFolderError: onnxruntime cannot read the graph.
+    """
+    cores = threads or len(os.sched_getaffinity(0))
+    opened = open_session(model, device=device, threads=cores)
+    if opened.provider == "CPUExecutionProvider" and can_read(opened.session):
+        return CoreEngine(opened.session, model, cores)
+    return BatchEngine(opened.session, opened.provider)
+
+
+class BatchEngine:
+    """Grades in batches of like length, padded on the right: for CUDA, and for graphs that are not fused."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, provider: str):
+        self._session, self.provider = session, provider
+
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:
+        """See `Engine.start`; here the work is done when the function that waits is called."""
+
+        def wait() -> list[Outputs | None]:
+            graded: list[Outputs | None] = [None] * len(prompts)
+            for batch in batches([len(prompt) for prompt in prompts], batch_tokens):
+                outputs = run_graph(self._session, [prompts[index] for index in batch])
+                for row, index in enumerate(batch):
+                    graded[index] = {name: outputs[name][row] for name in OUTPUTS}
+            return graded
+
+        return wait
+
+
+class CoreEngine:
+    """Grades one prompt a core: one session with a single thread of its own, called from as many threads as cores.
+
+    No padding, no barrier between threads, and what prompts share at their beginning is read once. Where there
+    are fewer rows of like prompts than half the cores, the cores work on one prompt together instead.
+
+    Args:
+        together: a session with a thread for every core.
+        model: the file that it was opened from; the session for one prompt a core is opened when it is needed.
+        cores: number of cores.
+    """
+
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int):
+        self._cores, self._model = cores, model
+        self._pool = ThreadPoolExecutor(cores, thread_name_prefix="lager-core")
+        self._together = Reader(together)
+        self._readers: list[Reader] = []
+        self._borrowing, self._in_turn = threading.Lock(), threading.Lock()
+
+    @cached_property
+    def _apart(self) -> onnxruntime.InferenceSession:
+        return open_session(self._model, device="cpu", threads=1, pack=True).session
+
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:  # noqa: ARG002 - the Engine's signature
+        """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
+        rows = rows_of_prompts(prompts)
+        grade = self._grade_row
+        if self._cores > 1 and 0 < 2 * len(rows) <= self._cores:
+            rows, grade = [[index for row in rows for index in row]], self._grade_together
+        futures = [self._pool.submit(grade, [prompts[index] for index in row]) for row in rows]
+
+        def wait() -> list[Outputs | None]:
+            graded: list[Outputs | None] = [None] * len(prompts)
+            try:
+                for row, future in zip(rows, futures, strict=True):
+                    for index, outputs in zip(row, future.result(), strict=True):
+                        graded[index] = outputs
+            finally:
+                _cancel(futures)
+            return graded
+
+        return wait
+
+    def _grade_row(self, prompts: list[list[int]]) -> list[Outputs]:
+        with self._borrowed() as reader:
+            return [_first(reader.grade(prompt)) for prompt in prompts]
+
+    def _grade_together(self, prompts: list[list[int]]) -> list[Outputs]:
+        with self._in_turn:
+            return [_first(self._together.grade(prompt)) for prompt in prompts]
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Reader]:
+        """A reader that no other thread uses. The one used last is taken first: it may know the prompt's beginning."""
+        with self._borrowing:
+            reader = self._readers.pop() if self._readers else Reader(self._apart)
+        try:
+            yield reader
+        finally:
+            with self._borrowing:
+                self._readers.append(reader)
+
+
+def _first(outputs: Outputs) -> Outputs:
+    return {name: array[0] for name, array in outputs.items()}
+
+
+def _cancel(futures: list[Future[list[Outputs]]]) -> None:
+    for future in futures:
+        future.cancel()

@@ -1,0 +1,93 @@
+"""Reads one prompt after another, and what a prompt shares with the one before only once."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS, PARTS, PAST_LENGTH, past, present
+from lager_onnx.runtime.session import grading_errors
+
+Array = npt.NDArray[Any]
+
+# Tokens that are read at once: enough for full speed, few enough that activations stay in a core's cache.
+CHUNK_TOKENS: Final = 256
+_CAPACITY_STEP = 512
+# So many tokens at the end are always read: a single token goes through other kernels, which round otherwise.
+_READ_AGAIN: Final = 16
+
+
+def can_read(session: onnxruntime.InferenceSession) -> bool:
+    """Whether a session's graph takes keys and values of tokens that were read before."""
+    return any(value.name == PAST_LENGTH for value in session.get_overridable_initializers())
+
+
+class Reader:
+    """A session with a buffer for the keys and values of one prompt.
+
+    The buffer is bound as past and as present of every layer, so attention appends to it in place and nothing
+    is copied. It keeps what was read last; the next prompt is read from where it departs from that. One reader
+    serves one thread; several readers may share a session.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, *, chunk_tokens: int = CHUNK_TOKENS):
+        self._session, self._chunk = session, chunk_tokens
+        self._binding = session.io_binding()
+        for name in OUTPUTS:
+            self._binding.bind_output(name, "cpu")
+        shapes = {value.name: value.shape for value in session.get_overridable_initializers()}
+        layers = (len(shapes) - 1) // len(PARTS)
+        self._shapes = [shapes[past(layer, PARTS[0])] for layer in range(layers)]  # (1, heads, tokens, size)
+        self._capacity = 0
+        self._read: list[int] = []
+
+    def grade(self, prompt: list[int]) -> dict[str, Array]:
+        """Grades one prompt, given as token ids.
+
+        Returns:
+            The graph's outputs by name, for a batch of one; see `run_graph`.
+
+        Raises:
+            GradingError: onnxruntime could not run.
+        """
+        self._reserve(len(prompt))
+        start = max(0, min(shared(self._read, prompt), len(prompt) - _READ_AGAIN))
+        self._read = []  # of a prompt that fails, nothing is kept
+        ids = np.asarray(prompt, dtype=np.int64)[None]
+        with grading_errors(1, len(prompt)):
+            for first in range(start, len(prompt), self._chunk):
+                chunk = np.ascontiguousarray(ids[:, first : first + self._chunk])
+                self._bind(INPUT_IDS, chunk)
+                self._bind(ATTENTION_MASK, np.ones_like(chunk))
+                self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32))
+                self._session.run_with_iobinding(self._binding)
+        self._read = prompt
+        outputs = self._binding.get_outputs()[: len(OUTPUTS)]
+        # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
+        return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+    def _bind(self, name: str, array: Array) -> None:
+        self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+
+    def _reserve(self, tokens: int) -> None:
+        """Makes the buffer hold `tokens` tokens; what it held is lost when it grows."""
+        if tokens <= self._capacity:
+            return
+        self._capacity = -(-tokens // _CAPACITY_STEP) * _CAPACITY_STEP
+        self._read = []
+        for layer, (_, heads, _, size) in enumerate(self._shapes):
+            shape = [1, heads, self._capacity, size]
+            for part in PARTS:
+                buffer = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, "cpu")
+                self._binding.bind_ortvalue_input(past(layer, part), buffer)
+                self._binding.bind_ortvalue_output(present(layer, part), buffer)
+
+
+def shared(one: list[int], other: list[int]) -> int:
+    """Number of tokens with which both prompts begin."""
+    length = min(len(one), len(other))
+    if one[:length] == other[:length]:
+        return length
+    differ = np.asarray(one[:length]) != np.asarray(other[:length])
+    return int(differ.argmax())

@@ -1,0 +1,95 @@
+"""Readers, rows of prompts that begin alike, and both engines."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lager_onnx import Judge
+from lager_onnx.models.errors import GradingError
+from lager_onnx.models.graph import OUTPUTS
+from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
+from lager_onnx.runtime.reader import Reader, shared
+from lager_onnx.runtime.schedule import rows_of_prompts
+from lager_onnx.runtime.session import open_session, run_graph
+
+prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
+
+
+@given(one=st.lists(st.integers(0, 2)), other=st.lists(st.integers(0, 2)))
+def test_shared_counts_the_tokens_of_a_common_beginning(one: list[int], other: list[int]) -> None:
+    length = shared(one, other)
+    assert one[:length] == other[:length]
+    assert length == min(len(one), len(other)) or one[length] != other[length]
+
+
+@given(prompts=prompts)
+def test_every_prompt_that_is_not_empty_is_in_one_row(prompts: list[list[int]]) -> None:
+    rows = rows_of_prompts(prompts)
+    assert sorted(index for row in rows for index in row) == [index for index, ids in enumerate(prompts) if ids]
+
+
+def test_prompts_that_begin_alike_share_a_row_however_they_come() -> None:
+    task, one, other = [1] * 50, [2] * 60, [3] * 60
+    prompts = [task + one + [4], task + other + [4], task + one + [5], task + other + [5], [*task, 6], []]
+    assert sorted(map(sorted, rows_of_prompts(prompts))) == [[0, 2], [1, 3], [4]]
+
+
+def test_a_beginning_that_all_share_makes_no_row() -> None:
+    """Every core reads the task's description once; that is no reason to read all prompts on one core."""
+    assert len(rows_of_prompts([[1] * 500 + [number] for number in range(10)])) == 10
+
+
+def test_a_long_row_is_cut_so_that_every_core_has_some() -> None:
+    alike = [[1] * 100 + [number] for number in range(100)]
+    assert max(map(len, rows_of_prompts([*alike, [2]]))) <= 16
+
+
+@pytest.fixture
+def random_prompts() -> list[list[int]]:
+    random = np.random.default_rng(1)
+    text = random.integers(0, 50, 60).tolist()
+    fresh = [random.integers(0, 50, length).tolist() for length in (1, 3, 60, 17)]
+    return [text, text[:30] + [7] * 5, [], *fresh, text[:45]]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 20])
+def test_prompt_by_prompt_gives_what_batches_give(
+    tiny_judge: Path, random_prompts: list[list[int]], cores: int
+) -> None:
+    model = tiny_judge / "model.onnx"
+    engine = open_engine(model, device="cpu", threads=cores)
+    assert isinstance(engine, CoreEngine)
+    batched = BatchEngine(open_session(model, device="cpu").session, "CPUExecutionProvider")
+    got, expected = (each.start(random_prompts, 128)() for each in (engine, batched))
+    assert [outputs is None for outputs in got] == [not prompt for prompt in random_prompts]
+    for one, other in zip(got, expected, strict=True):
+        for name in OUTPUTS if one and other else ():
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_reader_grows_and_forgets_nothing_that_matters(tiny_judge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lager_onnx.runtime.reader._CAPACITY_STEP", 32)
+    session = open_session(tiny_judge / "model.onnx", device="cpu").session
+    reader, text = Reader(session, chunk_tokens=64), [number % 50 for number in range(200)]
+    for length in (5, 100, 200, 20):  # three buffers, each larger than the one before
+        got, expected = reader.grade(text[:length]), run_graph(session, [text[:length]])
+        for name in OUTPUTS:
+            np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_that_fails_leaves_the_reader_clean(tiny_judge: Path) -> None:
+    reader = Reader(open_session(tiny_judge / "model.onnx", device="cpu").session, chunk_tokens=8)
+    good = reader.grade([1, 2, 3])
+    with pytest.raises(GradingError, match="1 prompts of 4 tokens"):
+        reader.grade([1, 2, 3, 10_000])  # no such token
+    np.testing.assert_array_equal(reader.grade([1, 2, 3])["score"], good["score"])
+
+
+def test_results_come_in_order_while_windows_overlap(tiny_judge: Path) -> None:
+    records = [{"instruction": "Count.", "response": "good " * (number % 7 + 1)} for number in range(60)]
+    judge = Judge.load(tiny_judge, device="cpu", threads=2)
+    got = [grade.score for grade in judge.score(records, batch_tokens=64)]
+    np.testing.assert_allclose(got[:7] * 8 + got[:4], got, atol=1e-5)
