@@ -4,9 +4,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from lager_onnx.export.calibration import agreement
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
+from lager_onnx.export.quantize import Reference, quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.steps import step
@@ -14,8 +18,9 @@ from lager_onnx.export.trace import trace
 from lager_onnx.export.verify import Parity, sample_batches, verify
 from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Lens, Precision
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision
 from lager_onnx.models.template import Template
+from lager_onnx.runtime.session import open_session, run_graph
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +58,8 @@ def export_judge(
         layers: rows that get weight: "all", "upper-half" or a list such as "0,12-20,-1".
         template: name of a built-in template, or a text file with named fields.
         answer_prefix: how the judge's answer begins.
-        precision: how the body's weights are stored; arithmetic and the head are float32.
+        precision: how the body's weights are stored; arithmetic and the head are float32. With int8 the body's
+            matrix products are in 8 bits too, and the agreement with float32 is measured and stored.
         verify_judge: compare the written judge with PyTorch, and keep it only if they agree.
         overwrite: replace a judge that is there already.
         revision: branch, tag or commit of a hub id.
@@ -75,12 +81,18 @@ def export_judge(
             graph = trace(judge.model, spec.score_token_ids, scratch)
         with step("Rewrite the graph: score head, fusions, precision"):
             rewrite(graph, spec, judge)
+        reference = None
+        if precision == "int8":
+            with step("Quantise: rotate, calibrate, round"):
+                reference = quantize(graph, spec, judge, scratch / "calibration")
         with step("Write the judge"):
             write_graph(graph, folder)
         del graph
         (scratch / "traced.onnx").unlink()
         if verify_judge:
             spec = replace(spec, parity=_verify(folder, spec, judge).to_dict())
+        if reference is not None:
+            spec = replace(spec, agreement=_agree(folder, spec, reference))
         spec = write_rest(folder, spec, judge.backend.to_str(), judge.config)
         size = folder_size(folder)
     logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
@@ -135,6 +147,17 @@ def _context_length(judge: Checkpoint) -> int:
         logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
         return int(original)
     return int(judge.config.max_position_embeddings)
+
+
+def _agree(folder: Path, spec: JudgeSpec, reference: Reference) -> dict[str, float | int]:
+    session = open_session(folder / GRAPH_FILE, device="cpu").session
+    scores = np.concatenate([run_graph(session, [prompt])["score"] for prompt in reference.prompts])
+    found = agreement(scores, reference.scores, spec.scale.width)
+    logger.info(
+        "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
+        found["prompts"], 100 * found["score"], found["spearman"],
+    )  # fmt: skip
+    return found
 
 
 def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:

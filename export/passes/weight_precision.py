@@ -24,7 +24,7 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
-        if self.precision == "fp32":
+        if self.precision not in _DTYPES:
             return ir.passes.PassResult(model, modified=False)
         graph, dtype = model.graph, _DTYPES[self.precision]
         for weight in list(graph.initializers.values()):

@@ -63,9 +63,10 @@ def main() -> None:
 @click.option("--answer-prefix", default="score: ", help="How the judge's answer begins; the next token is the score.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
+    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
     default="fp32",
-    help="How the body's weights are stored; arithmetic and score head are float32.",
+    help="fp32, fp16, bf16: how the body's weights are stored; arithmetic is float32. int8: weights and "
+    "activations in 8 bits, about twice as fast on a CPU, with scores that differ a little.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch after writing it.")
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")

@@ -1,0 +1,106 @@
+"""What the projections of a judge read over calibration text, and how far two judges agree on it."""
+
+from pathlib import Path
+from statistics import correlation
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from tokenizers import Tokenizer
+
+from lager_onnx.export.calibration_text import RECORDS
+from lager_onnx.export.passes.parts import projections
+from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.session import open_session, run_graph
+
+Array = npt.NDArray[np.float32]
+
+_TO_CALIBRATE = ("helpfulness", "fluency")
+_TO_COMPARE = ("correctness", "relevance", "conciseness")
+_HELD_BYTES = 4 << 30  # moments held at once; the rest is computed by running the text again
+
+
+def calibration_prompts(spec: JudgeSpec, tokenizer: Tokenizer, *, to_compare: bool = False) -> list[list[int]]:
+    """Token ids of the built-in records, as this judge would read them under two criteria; `to_compare`, three others.
+
+    With a template that wants other fields than an instruction and a response, their bare text.
+    """
+    texts = []
+    for record in RECORDS:
+        for criterion in _TO_COMPARE if to_compare else _TO_CALIBRATE:
+            filled = f"{record['instruction']}\n\n{record['response']}"
+            if spec.template.fields >= {"instruction", "response"}:
+                full = {**dict.fromkeys(spec.template.fields, ""), **record, "criterion": criterion}
+                filled = spec.template.fill(full, scale=spec.scale, answer_prefix=spec.chat.answer_prefix)
+            texts.append(spec.chat.wrap(filled))
+    encoded = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    return [ids for ids in encoded if len(ids) <= spec.context_length]
+
+
+class Calibration:
+    """A float32 judge that shows what its projections read.
+
+    Args:
+        graph: the judge's graph, fused; its outputs are put back before the constructor returns.
+        folder: where a copy of it is written.
+        prompts: token ids of the calibration text.
+    """
+
+    def __init__(self, graph: ir.Model, folder: Path, prompts: list[list[int]]):
+        self._prompts, self._held = prompts, dict[str, Array]()
+        values = {node.inputs[0]: None for node in projections(graph.graph) if node.inputs[0] is not None}
+        outputs = list(graph.graph.outputs)
+        for value in values:
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+            graph.graph.outputs.append(value)
+        folder.mkdir()
+        ir.save(graph, folder / "model.onnx", external_data="model.onnx_data")
+        graph.graph.outputs.clear()
+        graph.graph.outputs.extend(outputs)
+        self._names = [value.name or "" for value in values]
+        self._session = open_session(folder / "model.onnx", device="cpu").session
+
+    def moments(self, value: ir.Value) -> Array:
+        """X'X of all rows of a projection's input, (in, in)."""
+        name = value.name or ""
+        if name not in self._held:
+            self._held = {}  # what came before is not asked for again
+            self._hold_from(self._names.index(name))
+        return self._held[name]
+
+    def scores(self, prompts: list[list[int]]) -> Array:
+        """LAGER scores of prompts, (prompts,)."""
+        return np.concatenate([run_graph(self._session, [prompt])["score"] for prompt in prompts])
+
+    def _hold_from(self, first: int) -> None:
+        """Computes moments from one input on, as many as may be held."""
+        names: list[str] = []
+        for prompt in self._prompts:
+            ids = np.asarray([prompt], dtype=np.int64)
+            feed: dict[str, Any] = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+            for name, rows in zip(
+                names or self._names[first:], self._session.run(names or self._names[first:], feed), strict=True
+            ):
+                flat = rows.reshape(-1, rows.shape[-1])
+                if not self._held or name in self._held or self._held_bytes() < _HELD_BYTES:
+                    self._held[name] = self._held.get(name, 0) + flat.T @ flat
+            names = list(self._held)
+
+    def _held_bytes(self) -> int:
+        return sum(array.nbytes for array in self._held.values())
+
+
+def agreement(got: Array, expected: Array, width: float) -> dict[str, float | int]:
+    """How far two judges agree on the same prompts.
+
+    Returns:
+        `score`: mean absolute difference as a share of the scale's width; `spearman`: correlation of the ranks;
+        `prompts`: how many there were.
+    """
+    ranks = np.stack([np.argsort(np.argsort(scores)) for scores in (got, expected)])
+    return {
+        "score": float(np.abs(got - expected).mean() / width),
+        "spearman": correlation(*ranks.tolist()),
+        "prompts": len(got),
+    }

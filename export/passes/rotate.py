@@ -1,0 +1,135 @@
+"""Turns the residual stream, so that no channel stands out."""
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from lager_onnx.export.passes.building import constant, op
+from lager_onnx.export.passes.parts import NORMS, is_constant, norm_weight, projections, reads_norm
+
+Array = npt.NDArray[np.float32]
+_SEED = 0
+
+
+class RotatePass(ir.passes.InPlacePass):
+    """Multiplies the residual stream by an orthogonal matrix Q that is folded into the weights (QuaRot).
+
+    Few channels of a decoder are many times larger than the others, and 8 bits for the whole row would be spent on
+    them. Behind a rotation all channels are alike. RMS norms do not see it once their weights g are folded:
+
+        before: h ─ norm(g) ─ MatMul(W) ... MatMul(V) ─ + h           rows of h at the score position ─ head
+        after:  hQ ─ norm(1) ─ MatMul(Q'gW) ... MatMul(VQ) ─ + hQ     rows of hQ ─ MatMul(Q') ─ head
+
+    An exact rewrite. A decoder that norms what it adds to the stream (Gemma, OLMo 2) cannot be rotated and is left
+    alone. Source: QuaRot, arXiv 2404.00456; Q is a random orthogonal matrix, which any hidden size has.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the model in place, as the class draws it."""
+        graph = model.graph
+        embedding = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])).inputs[0]
+        head = next((node for node in graph if node.outputs[0].name == "lager.hidden_states"), None)
+        readers = [node for node in projections(graph) if reads_norm(node)]
+        writers = _writers(graph, head) if head is not None else None
+        if head is None or embedding is None or writers is None or not _only_projections_read_norms(graph, head):
+            return ir.passes.PassResult(model, modified=False)
+        size = _numpy(embedding).shape[-1]
+        rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0]
+        _set(embedding, _numpy(embedding) @ rotation)
+        for norm in {id(node.inputs[0].producer()): node.inputs[0].producer() for node in readers}.values():  # type: ignore[union-attr]
+            assert norm is not None
+            weight = _numpy(norm_weight(norm))
+            for projection in _users(norm):
+                _set(projection.inputs[1], rotation.T @ (weight[:, None] * _numpy(projection.inputs[1])))
+            _set(norm_weight(norm), np.ones_like(weight))
+        for value in writers:
+            _set(value, _numpy(value) @ rotation)
+        _turn_back(graph, head, rotation)
+        graph.sort()
+        return ir.passes.PassResult(model, modified=True)
+
+
+def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
+    """Weights and biases of all that is added to the stream; None where something else stands in between."""
+    found: list[ir.Value] = []
+    last = head.inputs[-1].producer() if head.inputs[-1] is not None else None
+    for addition in (node for node in graph if node.op_type == NORMS[1] or node is last):
+        value = addition.inputs[1]
+        node = value.producer() if value is not None else None
+        while node is not None and node.op_type in ("Add", "Mul"):  # a bias, a multiplier
+            constants = [operand for operand in node.inputs if is_constant(operand)]
+            if len(constants) != 1:
+                return None
+            if node.op_type == "Add":
+                found += [operand for operand in constants if operand is not None]
+            elif _numpy(constants[0]).size != 1:
+                return None
+            (moving,) = (operand for operand in node.inputs if not is_constant(operand))
+            node = moving.producer() if moving is not None else None
+        if node is None or node.op_type != "MatMul" or not is_constant(node.inputs[1]):
+            return None
+        assert node.inputs[1] is not None
+        found.append(node.inputs[1])
+    return found or None
+
+
+def _only_projections_read_norms(graph: ir.Graph, head: ir.Node) -> bool:
+    """Whether every norm of the stream feeds projections alone; the final one feeds the head."""
+    shared: dict[int, int] = {}
+    for norm in (node for node in graph if node.op_type in NORMS):
+        shared[id(norm_weight(norm))] = shared.get(id(norm_weight(norm)), 0) + 1
+        users = _users(norm)
+        final = norm is _final_norm(head)
+        on_heads = norm.op_type == NORMS[0] and norm.inputs[0] is not None and _is_head_norm(norm)
+        if not final and not on_heads and any(user not in projections(graph) for user in users):
+            return False
+    return all(count == 1 for count in shared.values())
+
+
+def _users(norm: ir.Node) -> list[ir.Node]:
+    """What reads a norm's output, but for its shape."""
+    return [use.node for use in norm.outputs[0].uses() if use.node.op_type != "Shape"]
+
+
+def _is_head_norm(norm: ir.Node) -> bool:
+    """Whether a norm works on queries or keys, cut into heads by a Reshape, and not on the stream."""
+    producer = norm.inputs[0].producer() if norm.inputs[0] is not None else None
+    return producer is not None and producer.op_type == "Reshape"
+
+
+def _final_norm(head: ir.Node) -> ir.Node:
+    """The norm before the unembedding: of the last row (lens raw) or of all (lens norm)."""
+    last = head.inputs[-1].producer() if head.inputs[-1] is not None else None
+    if last is not None and last.op_type in NORMS:
+        return last
+    return next(use.node for use in head.outputs[0].uses())
+
+
+def _turn_back(graph: ir.Graph, head: ir.Node, rotation: Array) -> None:
+    """Lets the score head see the stream as it was."""
+    norm = _final_norm(head)
+    weight = _numpy(norm_weight(norm))
+    _set(norm_weight(norm), np.ones_like(weight))
+    unrotated_normed = constant(graph, "lager.unrotate_normed", rotation.T * weight)
+    if norm.inputs[0] is head.outputs[0]:  # lens norm
+        users = [(use.node, use.idx) for use in norm.outputs[0].uses()]
+        turned = op(graph, "MatMul", norm.outputs[0], unrotated_normed)
+    else:
+        users = [(use.node, use.idx) for use in head.outputs[0].uses()]
+        below = op(graph, "Concat", *head.inputs[:-1], axis=1)
+        below = op(graph, "MatMul", below, constant(graph, "lager.unrotate", rotation.T))
+        last = op(graph, "MatMul", head.inputs[-1], unrotated_normed)
+        turned = op(graph, "Concat", below, last, axis=1)
+    for node, index in users:
+        node.replace_input_with(index, turned)
+
+
+def _numpy(value: ir.Value | None) -> Array:
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value.numpy()
+
+
+def _set(value: ir.Value | None, array: npt.NDArray[np.floating]) -> None:
+    assert value is not None
+    value.const_value = ir.tensor(np.ascontiguousarray(array, dtype=np.float32), name=value.name)
