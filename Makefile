@@ -6,7 +6,7 @@ JUDGE := judges/smollm2
 # The editable install links single files, so it is made anew when one is added.
 FOLDERS := export export/passes models models/families models/templates runtime src/lager_onnx
 
-.PHONY: demo test lint check test-cuda clean
+.PHONY: demo test lint check test-cuda bench clean
 
 demo: $(JUDGE)/judge.json
 	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
@@ -20,6 +20,15 @@ test: $(VENV)/.installed
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
+
+# Quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
+ROUNDS ?= 5
+bench: $(JUDGE)/judge.json $(JUDGE)-int8/judge.json
+	$(BIN)/python benchmarks/run.py $(JUDGE) $(JUDGE)-int8 "$$($(BIN)/python samples/find_smollm2.py)" \
+		--rounds $(ROUNDS) $(if $(RECORDS),--records $(RECORDS))
+
+$(JUDGE)-int8/judge.json: | $(VENV)/.installed
+	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(JUDGE)-int8 --precision int8
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -34,3 +34,10 @@ def smollm2_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     judge = tmp_path_factory.mktemp("smollm2") / "judge"
     export_judge(smollm2_checkpoint, judge)
     return judge
+
+
+@pytest.fixture(scope="session")
+def smollm2_int8_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    judge = tmp_path_factory.mktemp("smollm2-int8") / "judge"
+    export_judge(smollm2_checkpoint, judge, precision="int8")
+    return judge

@@ -104,3 +104,15 @@ def test_the_graph_is_fused(smollm2_judge: Path) -> None:
     others = Counter(node for node in nodes if node != "GatherND")
     assert sum(count // 30 for count in others.values()) <= 12  # a layer
     assert sum(count % 30 for count in others.values()) <= 30  # before, behind and beside the layers
+
+
+def test_8_bits_agree_with_float32(judge: Judge, smollm2_int8_judge: Path) -> None:
+    agreement = JudgeSpec.load(smollm2_int8_judge).agreement
+    assert agreement is not None
+    assert agreement["score"] < 0.02
+    assert agreement["spearman"] > 0.9
+    records = [row.record for row in read_rows(str(SAMPLE))]
+    eight_bits = Judge.load(smollm2_int8_judge, device="cpu")
+    got, expected = ([grade.score for grade in each.score(records)] for each in (eight_bits, judge))
+    assert np.abs(np.subtract(got, expected)).mean() < 0.02 * judge.spec.scale.width
+    assert (smollm2_int8_judge / "model.onnx_data").stat().st_size < 0.45 * 540e6
