@@ -20,7 +20,7 @@ def main(name: str, judge: str, checkpoint: str, prompts_file: str, threads: str
     start = time.perf_counter()
     grade = CONTENDERS[name](Path(judge), checkpoint, int(threads))
     loaded = time.perf_counter()
-    grade([[*prompt[:-1], 0] for prompt in prompts[:2]])
+    grade([[0, *prompt[1:]] for prompt in prompts[:2]])  # begins otherwise, so that nothing read here is known later
     warm = time.perf_counter()
     scores = grade(prompts)
     seconds = time.perf_counter() - warm
