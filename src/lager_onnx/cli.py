@@ -117,10 +117,13 @@ _CRITERION = click.option("--criterion", help="Criterion for records that name n
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT.")
 @click.option("--field-prefix", default="", help="Leads the names of the fields that are added.")
 @click.option(
-    "--batch-tokens", type=click.IntRange(min=1), default=4096, help="Most tokens in a batch, padding included."
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=4096,
+    help="Most tokens in a batch, padding included; eight batches are read ahead.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads; by default one a physical core.")
+@click.option("--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may.")
 def score(
     judge_dir: Path,
     input: str,  # noqa: A002
