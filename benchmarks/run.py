@@ -1,4 +1,4 @@
-"""Grades the same prompts with every contender and writes BENCHMARKS.md.
+"""Grades the same prompts with every contender and writes their tables.
 
     python benchmarks/run.py FP32_JUDGE INT8_JUDGE CHECKPOINT [--records newsroom.jsonl]
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import click
+from contenders import CONTENDERS
 
 from lager_onnx.export.calibration_text import RECORDS
 from lager_onnx.models.spec import JudgeSpec
@@ -58,13 +59,7 @@ def main(
             file.flush()
             runs: dict[str, list[dict[str, float | list[float]]]] = {}
             for number in range(rounds):
-                for name in (
-                    "lager-onnx fp32",
-                    "lager-onnx int8",
-                    BASELINE,
-                    "transformers bf16",
-                    "reference procedure",
-                ):
+                for name in CONTENDERS:
                     if name == "reference procedure" and (number >= slow_rounds or max(map(len, prompts)) > 2048):
                         continue
                     command = [name, judges.get(name, fp32_judge), checkpoint, file.name, threads]

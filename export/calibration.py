@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+import onnxruntime
 from tokenizers import Tokenizer
 
 from lager_onnx.export.calibration_text import RECORDS
@@ -71,7 +72,7 @@ class Calibration:
 
     def scores(self, prompts: list[list[int]]) -> Array:
         """LAGER scores of prompts, (prompts,)."""
-        return np.concatenate([run_graph(self._session, [prompt])["score"] for prompt in prompts])
+        return scores_of(self._session, prompts)
 
     def _hold_from(self, first: int) -> None:
         """Computes moments from one input on, as many as may be held."""
@@ -89,6 +90,11 @@ class Calibration:
 
     def _held_bytes(self) -> int:
         return sum(array.nbytes for array in self._held.values())
+
+
+def scores_of(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -> Array:
+    """LAGER scores of prompts, each graded alone, (prompts,)."""
+    return np.concatenate([run_graph(session, [prompt])["score"] for prompt in prompts])
 
 
 def agreement(got: Array, expected: Array, width: float) -> dict[str, float | int]:

@@ -4,9 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from lager_onnx.export.calibration import agreement
+from lager_onnx.export.calibration import agreement, scores_of
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
@@ -20,7 +18,7 @@ from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision
 from lager_onnx.models.template import Template
-from lager_onnx.runtime.session import open_session, run_graph
+from lager_onnx.runtime.session import open_session
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +149,7 @@ def _context_length(judge: Checkpoint) -> int:
 
 def _agree(folder: Path, spec: JudgeSpec, reference: Reference) -> dict[str, float | int]:
     session = open_session(folder / GRAPH_FILE, device="cpu").session
-    scores = np.concatenate([run_graph(session, [prompt])["score"] for prompt in reference.prompts])
-    found = agreement(scores, reference.scores, spec.scale.width)
+    found = agreement(scores_of(session, reference.prompts), reference.scores, spec.scale.width)
     logger.info(
         "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
         found["prompts"], 100 * found["score"], found["spearman"],

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 
 def constant(graph: ir.Graph, name: str, value: Any) -> ir.Value:
     """The initializer `name` with `value` (Python ints become int64, floats float32); made if not there yet."""
+    array = np.asarray(value)
+    return initializer(graph, name, array.astype({"f": np.float32, "i": np.int64}[array.dtype.kind]))
+
+
+def initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any] | np.generic) -> ir.Value:
+    """The initializer `name` with an array in its own type; made if not there yet."""
     if name in graph.initializers:
         return graph.initializers[name]
-    array = np.asarray(value)
-    array = array.astype({"f": np.float32, "i": np.int64}[array.dtype.kind])
+    array = np.asarray(array)
     made = ir.Value(
         name=name, const_value=ir.tensor(array, name=name), type=ir.TensorType(ir.DataType.from_numpy(array.dtype))
     )

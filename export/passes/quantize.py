@@ -8,10 +8,13 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.export.gptq import quantize_weight
-from lager_onnx.export.passes.building import constant, op
+from lager_onnx.export.passes.building import constant, initializer, op
 from lager_onnx.export.passes.parts import projections, reads_gate, reads_norm
 
 Moments = Callable[[ir.Value], npt.NDArray[np.float32]]
+
+Matrix = tuple[ir.Value, ir.Value]  # in 8 bits, and its scales
+Rows = tuple[ir.Value, ir.Value, ir.Value | None]  # in 8 bits, their common scale, what each was divided by
 
 _CONTRIB = "com.microsoft"
 # A row of a rotated stream behind its norm is close to normally distributed with deviation 1. Of such, 8 bits lose
@@ -50,7 +53,7 @@ class QuantizePass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
         graph = model.graph
-        rows: dict[ir.Value, tuple[ir.Value, ir.Value | None]] = {}
+        rows: dict[ir.Value, Rows] = {}
         for node in projections(graph):
             x, weight = node.inputs
             assert x is not None
@@ -58,7 +61,7 @@ class QuantizePass(ir.passes.InPlacePass):
             assert weight.const_value is not None
             name = weight.name or node.name or ""
             quantized, scales = quantize_weight(weight.const_value.numpy(), self.moments(x))
-            matrix = _initializer(graph, f"{name}.int8", quantized), _initializer(graph, f"{name}.scales", scales)
+            matrix = initializer(graph, f"{name}.int8", quantized), initializer(graph, f"{name}.scales", scales)
             if reads_gate(node):
                 product = _product_16(graph, x, matrix)
             else:
@@ -74,33 +77,29 @@ class QuantizePass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-Matrix = tuple[ir.Value, ir.Value]
+def _normed_rows(graph: ir.Graph, x: ir.Value) -> Rows:
+    scale = initializer(graph, "lager.normed_scale", np.float32(_NORMED_RANGE / 127))
+    return op(graph, "QuantizeLinear", x, scale, _zero_point(graph, 128)), scale, None
 
 
-def _normed_rows(graph: ir.Graph, x: ir.Value) -> tuple[ir.Value, None]:
-    scale = _initializer(graph, "lager.normed_scale", np.float32(_NORMED_RANGE / 127))
-    return op(graph, "QuantizeLinear", x, scale, _zero_point(graph, 128)), None
-
-
-def _rows(graph: ir.Graph, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _rows(graph: ir.Graph, x: ir.Value) -> Rows:
     largest = _largest(graph, x)
-    scale = _initializer(graph, "lager.row_scale", np.float32(1 / 127))
-    return op(graph, "QuantizeLinear", op(graph, "Div", x, largest), scale, _zero_point(graph, 128)), largest
+    scale = initializer(graph, "lager.row_scale", np.float32(1 / 127))
+    return op(graph, "QuantizeLinear", op(graph, "Div", x, largest), scale, _zero_point(graph, 128)), scale, largest
 
 
-def _product(graph: ir.Graph, rows: tuple[ir.Value, ir.Value | None], matrix: Matrix) -> ir.Value:
-    quantized, largest = rows
-    name, scale = ("row", 1 / 127) if largest is not None else ("normed", _NORMED_RANGE / 127)
-    product = _integer(graph, quantized, _initializer(graph, f"lager.{name}_scale", np.float32(scale)), matrix, 128)
+def _product(graph: ir.Graph, rows: Rows, matrix: Matrix) -> ir.Value:
+    quantized, scale, largest = rows
+    product = _integer(graph, quantized, scale, matrix, 128)
     return product if largest is None else op(graph, "Mul", product, largest)
 
 
 def _product_16(graph: ir.Graph, x: ir.Value, matrix: Matrix) -> ir.Value:
     largest = _largest(graph, x)
-    scales = [_initializer(graph, f"lager.half_{k}", np.float32(k / 32767)) for k in (1, 256)]
-    middle = _initializer(graph, "lager.zero_point_16", np.uint16(1 << 15))
+    scales = [initializer(graph, f"lager.half_{k}", np.float32(k / 32767)) for k in (1, 256)]
+    middle = initializer(graph, "lager.zero_point_16", np.uint16(1 << 15))
     wide = op(graph, "QuantizeLinear", op(graph, "Div", x, largest), scales[0], middle, domain=_CONTRIB)
-    eight = _initializer(graph, "lager.eight", np.uint16(8))
+    eight = initializer(graph, "lager.eight", np.uint16(8))
     upper = op(graph, "Cast", op(graph, "BitShift", wide, eight, direction="RIGHT"), to=ir.DataType.UINT8)
     lower = op(graph, "Cast", wide, to=ir.DataType.UINT8)  # keeps the lower 8 bits
     halves = _integer(graph, upper, scales[1], matrix, 128), _integer(graph, lower, scales[0], matrix, 0)
@@ -120,17 +119,4 @@ def _largest(graph: ir.Graph, x: ir.Value) -> ir.Value:
 
 
 def _zero_point(graph: ir.Graph, value: int) -> ir.Value:
-    return _initializer(graph, f"lager.zero_point_{value}", np.uint8(value))
-
-
-def _initializer(graph: ir.Graph, name: str, array: npt.NDArray[np.generic] | np.generic) -> ir.Value:
-    """The initializer `name`, with the array's own type; made if not there yet."""
-    if name in graph.initializers:
-        return graph.initializers[name]
-    array = np.asarray(array)
-    dtype = ir.DataType.from_numpy(array.dtype)
-    made = ir.Value(
-        name=name, type=ir.TensorType(dtype), shape=ir.Shape(array.shape), const_value=ir.tensor(array, name=name)
-    )
-    graph.register_initializer(made)
-    return made
+    return initializer(graph, f"lager.zero_point_{value}", np.uint8(value))

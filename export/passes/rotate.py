@@ -74,16 +74,12 @@ def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
 
 
 def _only_projections_read_norms(graph: ir.Graph, head: ir.Node) -> bool:
-    """Whether every norm of the stream feeds projections alone; the final one feeds the head."""
-    shared: dict[int, int] = {}
-    for norm in (node for node in graph if node.op_type in NORMS):
-        shared[id(norm_weight(norm))] = shared.get(id(norm_weight(norm)), 0) + 1
-        users = _users(norm)
-        final = norm is _final_norm(head)
-        on_heads = norm.op_type == NORMS[0] and norm.inputs[0] is not None and _is_head_norm(norm)
-        if not final and not on_heads and any(user not in projections(graph) for user in users):
-            return False
-    return all(count == 1 for count in shared.values())
+    """Whether every norm of the stream, but for the final one, feeds projections alone, and has weights of its own."""
+    norms = [node for node in graph if node.op_type in NORMS]
+    readers, final = set(projections(graph)), _final_norm(head)
+    of_the_stream = [norm for norm in norms if norm is not final and not _is_head_norm(norm)]
+    weights = {id(norm_weight(norm)) for norm in norms}
+    return len(weights) == len(norms) and all(readers.issuperset(_users(norm)) for norm in of_the_stream)
 
 
 def _users(norm: ir.Node) -> list[ir.Node]:
@@ -94,7 +90,7 @@ def _users(norm: ir.Node) -> list[ir.Node]:
 def _is_head_norm(norm: ir.Node) -> bool:
     """Whether a norm works on queries or keys, cut into heads by a Reshape, and not on the stream."""
     producer = norm.inputs[0].producer() if norm.inputs[0] is not None else None
-    return producer is not None and producer.op_type == "Reshape"
+    return norm.op_type == NORMS[0] and producer is not None and producer.op_type == "Reshape"
 
 
 def _final_norm(head: ir.Node) -> ir.Node:

@@ -1,12 +1,11 @@
 """Appends the multi-layer score-token head: METHOD section 1 inside the graph."""
 
-from typing import ClassVar
-
 import onnx_ir as ir
 
 from lager_onnx.export.anatomy import Anatomy
 from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.passes.score_position import at_score_position
+from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.spec import Lens
 
 
@@ -30,8 +29,6 @@ class ScoreHeadPass(ir.passes.InPlacePass):
     rows go through the norm. Norm, unembedding and head operations are the checkpoint's own nodes, fed with
     other rows; so soft caps, scalings and biases apply to every layer.
     """
-
-    OUTPUTS: ClassVar[tuple[str, ...]] = ("score", "probabilities", "logits", "layer_logits")
 
     def __init__(
         self,
@@ -81,7 +78,7 @@ class ScoreHeadPass(ir.passes.InPlacePass):
         logits = op(graph, "MatMul", weights, layer_logits, name="logits")
         probabilities = op(graph, "Softmax", logits, axis=-1, name="probabilities")
         score = op(graph, "MatMul", probabilities, constant(graph, "lager.scale_values", self.values), name="score")
-        made = dict(zip(self.OUTPUTS, (score, probabilities, logits, layer_logits), strict=True))
+        made = dict(zip(OUTPUTS, (score, probabilities, logits, layer_logits), strict=True))
         rows, scores = len(self.layer_weights), len(self.values)
         shapes: dict[str, list[int | str]] = {
             "score": ["batch"],
@@ -90,7 +87,7 @@ class ScoreHeadPass(ir.passes.InPlacePass):
             "layer_logits": ["batch", rows, scores],
         }
         graph.outputs.clear()
-        for name in self.OUTPUTS:
+        for name in OUTPUTS:
             made[name].shape, made[name].type = ir.Shape(shapes[name]), ir.TensorType(ir.DataType.FLOAT)
             graph.outputs.append(made[name])
         for value in graph.inputs:

@@ -10,6 +10,7 @@ from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.models.errors import ExportError
+from lager_onnx.models.graph import OUTPUTS
 
 HIDDEN, SCORES, VOCABULARY = 6, 3, 11
 
@@ -102,8 +103,8 @@ def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> Non
     mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     got = dict(
         zip(
-            ScoreHeadPass.OUTPUTS,
-            session.run(list(ScoreHeadPass.OUTPUTS), {"input_ids": ids, "attention_mask": mask}),
+            OUTPUTS,
+            session.run(list(OUTPUTS), {"input_ids": ids, "attention_mask": mask}),
             strict=True,
         )
     )
