@@ -1,5 +1,8 @@
 """What the projections of a judge read over calibration text, and how far two judges agree on it."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import correlation
 from typing import Any
@@ -39,6 +42,42 @@ def calibration_prompts(spec: JudgeSpec, tokenizer: Tokenizer, *, to_compare: bo
     return [ids for ids in encoded if len(ids) <= spec.context_length]
 
 
+@dataclass
+class Inputs:
+    """What a projection reads over calibration text.
+
+    `moments` is X'X of all rows, (in, in). `mean` (in,) and `deviation`, a number for all channels, leave out the
+    first token of every prompt: it holds no text, and activations that nothing else holds.
+    """
+
+    moments: Array
+    rows: int = 0
+    total: Array | float = 0.0
+    squares: float = 0.0
+
+    def add(self, rows: Array) -> None:
+        """Counts more of them, (tokens, in)."""
+        self.moments += rows.T @ rows
+        text = rows[1:].astype(np.float64)
+        self.rows += len(text)
+        self.total = self.total + text.sum(axis=0)
+        self.squares += float((text**2).sum())
+
+    @property
+    def mean(self) -> Array:
+        """Mean of every channel, (in,)."""
+        return np.asarray(self.total / max(self.rows, 1), dtype=np.float32) * np.ones(len(self.moments), np.float32)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation from that mean, over all channels."""
+        variance = self.squares / max(self.rows, 1) / len(self.moments) - float((self.mean**2).mean())
+        return math.sqrt(max(variance, 0.0))
+
+
+InputsOf = Callable[[ir.Value], Inputs]
+
+
 class Calibration:
     """A float32 judge that shows what its projections read.
 
@@ -49,7 +88,7 @@ class Calibration:
     """
 
     def __init__(self, graph: ir.Model, folder: Path, prompts: list[list[int]]):
-        self._prompts, self._held = prompts, dict[str, Array]()
+        self._prompts, self._held = prompts, dict[str, Inputs]()
         values = {node.inputs[0]: None for node in projections(graph.graph) if node.inputs[0] is not None}
         outputs = list(graph.graph.outputs)
         for value in values:
@@ -62,8 +101,8 @@ class Calibration:
         self._names = [value.name or "" for value in values]
         self._session = open_session(folder / "model.onnx", device="cpu").session
 
-    def moments(self, value: ir.Value) -> Array:
-        """X'X of all rows of a projection's input, (in, in)."""
+    def inputs(self, value: ir.Value) -> Inputs:
+        """What was seen of a projection's input."""
         name = value.name or ""
         if name not in self._held:
             self._held = {}  # what came before is not asked for again
@@ -75,7 +114,7 @@ class Calibration:
         return scores_of(self._session, prompts)
 
     def _hold_from(self, first: int) -> None:
-        """Computes moments from one input on, as many as may be held."""
+        """Sees inputs from one on, as many as may be held."""
         names: list[str] = []
         for prompt in self._prompts:
             ids = np.asarray([prompt], dtype=np.int64)
@@ -83,13 +122,14 @@ class Calibration:
             for name, rows in zip(
                 names or self._names[first:], self._session.run(names or self._names[first:], feed), strict=True
             ):
-                flat = rows.reshape(-1, rows.shape[-1])
                 if not self._held or name in self._held or self._held_bytes() < _HELD_BYTES:
-                    self._held[name] = self._held.get(name, 0) + flat.T @ flat
+                    size = rows.shape[-1]
+                    inputs = self._held.setdefault(name, Inputs(np.zeros((size, size), np.float32)))
+                    inputs.add(rows.reshape(-1, size))
             names = list(self._held)
 
     def _held_bytes(self) -> int:
-        return sum(array.nbytes for array in self._held.values())
+        return sum(inputs.moments.nbytes for inputs in self._held.values())
 
 
 def scores_of(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -> Array:

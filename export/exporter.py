@@ -56,8 +56,8 @@ def export_judge(
         layers: rows that get weight: "all", "upper-half" or a list such as "0,12-20,-1".
         template: name of a built-in template, or a text file with named fields.
         answer_prefix: how the judge's answer begins.
-        precision: how the body's weights are stored; arithmetic and the head are float32. With int8 the body's
-            matrix products are in 8 bits too, and the agreement with float32 is measured and stored.
+        precision: how the body's weights are stored; arithmetic and the head are float32. With int8 and int4 the
+            body's matrix products are in 8 bits too, and the agreement with float32 is measured and stored.
         verify_judge: compare the written judge with PyTorch, and keep it only if they agree.
         overwrite: replace a judge that is there already.
         revision: branch, tag or commit of a hub id.
@@ -80,7 +80,7 @@ def export_judge(
         with step("Rewrite the graph: score head, fusions, precision"):
             rewrite(graph, spec, judge)
         reference = None
-        if precision == "int8":
+        if precision in ("int8", "int4"):
             with step("Quantise: rotate, calibrate, round"):
                 reference = quantize(graph, spec, judge, scratch / "calibration")
         with step("Write the judge"):

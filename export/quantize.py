@@ -1,4 +1,4 @@
-"""A float32 judge becomes an 8-bit one."""
+"""A float32 judge becomes one in 8 or 4 bits."""
 
 import logging
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import onnx_ir as ir
 
 from lager_onnx.export.calibration import Array, Calibration, calibration_prompts
 from lager_onnx.export.checkpoint import Checkpoint
-from lager_onnx.export.passes.quantize import QuantizePass
+from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
 from lager_onnx.export.passes.simplify import remove_unused
+from lager_onnx.export.passes.spread import SpreadPass
+from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.spec import JudgeSpec
 
 logger = logging.getLogger(__name__)
@@ -25,19 +27,25 @@ class Reference:
 
 
 def quantize(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint, folder: Path) -> Reference:
-    """Quantises a fused float32 graph in place.
+    """Quantises a fused float32 graph in place, as the judge's precision says.
 
     Args:
         graph: as `rewrite` leaves it.
-        spec: what the judge is.
+        spec: what the judge is; its precision is int8 or int4.
         judge: the checkpoint, for its tokeniser.
         folder: a folder to make, for a copy of the float32 graph.
     """
     rotated = RotatePass()(graph).modified
     if not rotated:
         logger.info("    this decoder's stream cannot be rotated: every row of activations gets its own scale")
+    if spec.precision == "int8":
+        SpreadPass()(graph)
     calibration = Calibration(graph, folder, calibration_prompts(spec, judge.backend))
     prompts = calibration_prompts(spec, judge.backend, to_compare=True)
     reference = Reference(prompts, calibration.scores(prompts))
-    ir.passes.Sequential(QuantizePass(calibration.moments, rotated=rotated), remove_unused())(graph)
+    if spec.precision == "int8":
+        Products8BitPass(calibration.inputs, rotated=rotated)(graph)
+    else:
+        WeightBlocksPass(calibration.inputs)(graph)
+    ir.passes.Sequential(EmbeddingBlocksPass(), remove_unused())(graph)
     return reference

@@ -20,7 +20,7 @@ WEIGHTS_FILE = "model.onnx_data"
 TOKENIZER_FILE = "tokenizer.json"
 
 Lens = Literal["raw", "norm"]
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class JudgeSpec:
         weights_origin: how the weights came about.
         template: prompt template.
         chat: text round the user's turn.
-        precision: how the body's weights are stored and, with int8, multiplied; the head is float32 always.
+        precision: how the body's weights are stored and, with int8 and int4, multiplied; the head is float32 always.
         context_length: most tokens that the judge can read.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
-        agreement: of an 8-bit judge with the same one in float32, on built-in text; None for others.
+        agreement: of a judge in 8 or 4 bits with the same one in float32, on built-in text; None for others.
         parity: largest differences from PyTorch that verification saw, None without verification.
         checksums: SHA-256 of the other files of the folder.
     """

@@ -63,3 +63,12 @@ def replace(
         new.shape, new.type, new.name, value.name = value.shape, value.type, value.name, None
         ir.convenience.replace_all_uses_with(value, new)
     return node.outputs
+
+
+def substitute(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Puts `value` in the place of a node's only output, under its name; sort afterwards."""
+    old = node.outputs[0]
+    value.type, value.shape = old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, value)
+    graph.remove(node, safe=True)
+    value.name, old.name = old.name, None

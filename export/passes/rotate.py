@@ -5,7 +5,15 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.passes.parts import NORMS, is_constant, norm_weight, projections, reads_norm
+from lager_onnx.export.passes.parts import (
+    NORMS,
+    is_constant,
+    norm_weight,
+    numpy_of,
+    projections,
+    reads_norm,
+    set_numpy,
+)
 
 Array = npt.NDArray[np.float32]
 _SEED = 0
@@ -33,17 +41,17 @@ class RotatePass(ir.passes.InPlacePass):
         writers = _writers(graph, head) if head is not None else None
         if head is None or embedding is None or writers is None or not _only_projections_read_norms(graph, head):
             return ir.passes.PassResult(model, modified=False)
-        size = _numpy(embedding).shape[-1]
+        size = numpy_of(embedding).shape[-1]
         rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0]
-        _set(embedding, _numpy(embedding) @ rotation)
+        set_numpy(embedding, numpy_of(embedding) @ rotation)
         for norm in {id(node.inputs[0].producer()): node.inputs[0].producer() for node in readers}.values():  # type: ignore[union-attr]
             assert norm is not None
-            weight = _numpy(norm_weight(norm))
+            weight = numpy_of(norm_weight(norm))
             for projection in _users(norm):
-                _set(projection.inputs[1], rotation.T @ (weight[:, None] * _numpy(projection.inputs[1])))
-            _set(norm_weight(norm), np.ones_like(weight))
+                set_numpy(projection.inputs[1], rotation.T @ (weight[:, None] * numpy_of(projection.inputs[1])))
+            set_numpy(norm_weight(norm), np.ones_like(weight))
         for value in writers:
-            _set(value, _numpy(value) @ rotation)
+            set_numpy(value, numpy_of(value) @ rotation)
         _turn_back(graph, head, rotation)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
@@ -62,7 +70,7 @@ def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
                 return None
             if node.op_type == "Add":
                 found += [operand for operand in constants if operand is not None]
-            elif _numpy(constants[0]).size != 1:
+            elif numpy_of(constants[0]).size != 1:
                 return None
             (moving,) = (operand for operand in node.inputs if not is_constant(operand))
             node = moving.producer() if moving is not None else None
@@ -104,8 +112,8 @@ def _final_norm(head: ir.Node) -> ir.Node:
 def _turn_back(graph: ir.Graph, head: ir.Node, rotation: Array) -> None:
     """Lets the score head see the stream as it was."""
     norm = _final_norm(head)
-    weight = _numpy(norm_weight(norm))
-    _set(norm_weight(norm), np.ones_like(weight))
+    weight = numpy_of(norm_weight(norm))
+    set_numpy(norm_weight(norm), np.ones_like(weight))
     unrotated_normed = constant(graph, "lager.unrotate_normed", rotation.T * weight)
     if norm.inputs[0] is head.outputs[0]:  # lens norm
         users = [(use.node, use.idx) for use in norm.outputs[0].uses()]
@@ -118,14 +126,3 @@ def _turn_back(graph: ir.Graph, head: ir.Node, rotation: Array) -> None:
         turned = op(graph, "Concat", below, last, axis=1)
     for node, index in users:
         node.replace_input_with(index, turned)
-
-
-def _numpy(value: ir.Value | None) -> Array:
-    assert value is not None
-    assert value.const_value is not None
-    return value.const_value.numpy()
-
-
-def _set(value: ir.Value | None, array: npt.NDArray[np.floating]) -> None:
-    assert value is not None
-    value.const_value = ir.tensor(np.ascontiguousarray(array, dtype=np.float32), name=value.name)

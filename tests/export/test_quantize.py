@@ -9,10 +9,13 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.export import export_judge
-from lager_onnx.export.calibration import agreement
+from lager_onnx.export.calibration import Inputs, agreement
 from lager_onnx.export.gptq import quantize_weight
-from lager_onnx.export.passes.quantize import QuantizePass
+from lager_onnx.export.passes.parts import numpy_of, projections, reads_gate
+from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
+from lager_onnx.export.passes.spread import SpreadPass
+from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.session import open_session, run_graph
@@ -45,7 +48,7 @@ def test_rounding_minds_what_is_multiplied() -> None:
     inputs = (random.standard_normal((500, 8)) @ random.standard_normal((8, 64))).astype(np.float32)  # correlated
     weight = random.standard_normal((64, 32)).astype(np.float32)
     quantized, scales = quantize_weight(weight, inputs.T @ inputs)
-    np.testing.assert_allclose(scales, np.abs(weight).max(axis=0) / 127, rtol=1e-6)
+    np.testing.assert_allclose(scales, np.abs(weight).max(axis=0)[None] / 127, rtol=1e-6)
     nearest = np.round(weight / scales) * scales
     error, plain = (np.abs(inputs @ (weight - rounded)).mean() for rounded in (quantized * scales, nearest))
     assert error < plain / 2
@@ -57,33 +60,107 @@ def test_inputs_that_are_not_correlated_round_to_the_nearest() -> None:
     np.testing.assert_array_equal(quantized, np.round(weight / scales))
 
 
-@pytest.mark.parametrize(("behind", "steps"), [("Neg", 127), ("Mul", 32767)])
-def test_products_lose_no_more_than_rounding_in_any_row(behind: str, steps: int, tmp_path: Path) -> None:
-    """Rows of very different size, one of zeros, one with a channel that is a thousand times the others."""
-    random = np.random.default_rng(0)
-    weight = random.standard_normal((64, 16)).astype(np.float32)
-    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", "sequence", 64]))
+@pytest.mark.parametrize("variant", ["llama", "phi3", "gemma2"])
+def test_spreading_over_blocks_changes_nothing(variant: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
+    export_judge(checkpoint, tmp_path / "judge", verify_judge=False)
+    graph = ir.load(tmp_path / "judge" / "model.onnx")
+    before = [numpy_of(node.inputs[1]).copy() for node in projections(graph.graph) if reads_gate(node)]
+    expected = run_graph(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, PROMPTS)
+    assert SpreadPass()(graph).modified
+    after = [numpy_of(node.inputs[1]) for node in projections(graph.graph)]
+    assert before
+    assert not any(np.array_equal(new, old) for new in after for old in before)
+    ir.save(graph, tmp_path / "spread.onnx", external_data="spread.onnx_data")
+    got = run_graph(open_session(tmp_path / "spread.onnx", device="cpu").session, PROMPTS)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+
+
+def one_product(weight: np.ndarray, behind: str, *, norm_weight: bool = False) -> ir.Model:
+    """x ─ behind ─ MatMul(weight) ─ y"""
+    size = len(weight)
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", "sequence", size]))
     matrix = ir.Value(name="w", const_value=ir.tensor(weight, name="w"), type=ir.TensorType(ir.DataType.FLOAT))
-    first = ir.node(behind, [x, x] if behind == "Mul" else [x])
+    ones = ir.tensor(np.ones(size, np.float32), name="g")
+    gain = ir.Value(name="g", const_value=ones, type=ir.TensorType(ir.DataType.FLOAT))
+    first = ir.node(behind, [x, gain] if norm_weight else [x])
+    first.outputs[0].name = "read"
     product = ir.node("MatMul", [first.outputs[0], matrix])
     last = ir.node("Identity", [product.outputs[0]])
     last.outputs[0].name, last.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
     graph = ir.Graph(
-        [x], last.outputs, nodes=[first, product, last], initializers=[matrix],
+        [x], last.outputs, nodes=[first, product, last], initializers=[matrix, gain],
         opset_imports={"": 18, "com.microsoft": 1}, name="one product",
     )  # fmt: skip
-    model = ir.Model(graph, ir_version=9)
-    QuantizePass(lambda _: np.eye(64, dtype=np.float32), rotated=False)(model)
-    ir.save(model, tmp_path / "model.onnx")
-    rows = random.standard_normal((1, 5, 64)).astype(np.float32) * np.array([1e-3, 1, 1e3, 0, 1])[None, :, None]
+    return ir.Model(graph, ir_version=9)
+
+
+def run(model: ir.Model, rows: np.ndarray, folder: Path) -> np.ndarray:
+    ir.save(model, folder / "model.onnx")
+    return onnxruntime.InferenceSession(folder / "model.onnx").run(["y"], {"x": rows})[0]
+
+
+def test_products_lose_no_more_than_rounding_in_any_row(tmp_path: Path) -> None:
+    """Rows of very different size, one of zeros, one with a channel that is a thousand times the others."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((64, 16)).astype(np.float32)
+    model = one_product(weight, "Neg")
+    Products8BitPass(lambda _: Inputs(np.eye(64, dtype=np.float32)), rotated=False)(model)
+    rows = random.standard_normal((1, 5, 64)) * np.array([1e-3, 1, 1e3, 0, 1])[None, :, None]
     rows[0, 4, 7] = 1000
     rows = rows.astype(np.float32)
-    (got,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["y"], {"x": rows})
-    read = (rows * rows if behind == "Mul" else -rows).astype(np.float64)
-    weight_scales, largest = np.abs(weight).max(axis=0) / 127, np.abs(read).max(axis=-1, keepdims=True)
-    of_weights = np.abs(read).sum(axis=-1, keepdims=True) * weight_scales / 2
-    of_rows = largest / steps / 2 * (np.abs(weight) + weight_scales / 2).sum(axis=0)
-    assert (np.abs(got - read @ weight) <= 1.001 * (of_weights + of_rows) + 1e-9).all()
+    got = run(model, rows, tmp_path)
+    weight_scales, largest = np.abs(weight).max(axis=0) / 127, np.abs(rows).max(axis=-1, keepdims=True)
+    of_weights = np.abs(rows).sum(axis=-1, keepdims=True) * weight_scales / 2
+    of_rows = largest / 127 / 2 * (np.abs(weight) + weight_scales / 2).sum(axis=0)
+    assert (np.abs(got + rows.astype(np.float64) @ weight) <= 1.001 * (of_weights + of_rows) + 1e-9).all()
+
+
+def test_only_what_differs_from_the_mean_is_rounded(tmp_path: Path) -> None:
+    """Normed rows that differ little from one mean lose little, whatever the mean is."""
+    random = np.random.default_rng(0)
+    weight = np.round(random.standard_normal((64, 16)) * 40).clip(-127, 127).astype(np.float32)
+    weight[0] = 127  # weights are integers and one is 127: they lose nothing
+    rows = (random.standard_normal(64) + 0.02 * random.standard_normal((1, 400, 64))).astype(np.float32)
+    rows /= np.sqrt((rows**2).mean(axis=-1, keepdims=True))
+    seen = Inputs(np.eye(64, dtype=np.float32))
+    seen.add(rows[0])
+    assert seen.deviation == pytest.approx((rows[0, 1:] - rows[0, 1:].mean(axis=0)).std(), rel=1e-3)
+    np.testing.assert_allclose(seen.mean, rows[0, 1:].mean(axis=0), atol=1e-6)
+    model = one_product(weight, "SimplifiedLayerNormalization", norm_weight=True)
+    Products8BitPass(lambda _: seen, rotated=True)(model)
+    got = run(model, rows, tmp_path)
+    inside = np.abs(rows - seen.mean).max(axis=-1) < 3.9 * seen.deviation
+    assert inside.mean() > 0.9
+    of_rows = 4 * seen.deviation / 127 / 2 * np.abs(weight).sum(axis=0)
+    assert (np.abs(got - rows.astype(np.float64) @ weight)[inside] <= 1.01 * of_rows + 1e-3).all()
+
+
+def test_blocks_of_4_bits_hold_what_they_were_rounded_to(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((48, 16)).astype(np.float32)  # a block and a half
+    model = one_product(weight, "Neg")
+    WeightBlocksPass(lambda _: Inputs(np.eye(48, dtype=np.float32)))(model)
+    got = run(model, -np.eye(48, dtype=np.float32)[None], tmp_path)[0]
+    scales = np.stack([np.abs(part).max(axis=0) / 7 for part in (weight[:32], weight[32:])]).repeat([32, 16], axis=0)
+    np.testing.assert_allclose(got, np.round(weight / scales) * scales, atol=0.02)  # 8 bits of the activation 1
+
+
+def test_embeddings_in_blocks_are_within_half_a_step(tiny_judge: Path, tmp_path: Path) -> None:
+    graph = ir.load(tiny_judge / "model.onnx")
+    node = next(node for node in graph.graph if node.op_type == "Gather" and node.inputs[0].const_value is not None)
+    embedding, found = numpy_of(node.inputs[0]).copy(), node.outputs[0].name
+    assert EmbeddingBlocksPass()(graph).modified
+    output = next(value for each in graph.graph for value in each.outputs if value.name == found)
+    output.type = ir.TensorType(ir.DataType.FLOAT)
+    graph.graph.outputs.append(output)
+    ir.save(graph, tmp_path / "model.onnx", external_data="model.onnx_data")
+    ids = np.arange(len(embedding))[None]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (got,) = session.run([found], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    step = (np.abs(embedding.reshape(len(embedding), -1, 32)).max(axis=-1) / 127).repeat(32, axis=-1)
+    assert (np.abs(got[0] - embedding) <= 0.501 * step).all()
 
 
 @pytest.mark.parametrize("variant", ["llama", "qwen3", "phi3", "gemma2", "granite"])
@@ -100,6 +177,17 @@ def test_8_bit_judges_agree_with_float32(variant: str, tmp_path: Path) -> None:
     records = [{"instruction": "Name a prime.", "response": "good " * number} for number in (1, 2, 30)]
     alone = [judge.score([record])[0].score for record in records]
     np.testing.assert_allclose([grade.score for grade in judge.score(records)], alone, atol=1e-3)
+
+
+def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    spec = export_judge(tiny_checkpoint, tmp_path / "judge", precision="int4", template="brief", verify_judge=False)
+    assert spec.agreement is not None
+    assert spec.agreement["score"] < 0.1
+    nodes = [node.op_type for node in ir.load(tmp_path / "judge" / "model.onnx").graph]
+    assert nodes.count("MatMulNBits") >= 4 * spec.num_layers
+    assert nodes.count("GatherBlockQuantized") == 1
+    (grade,) = Judge.load(tmp_path / "judge", device="cpu").score([{"instruction": "Name a prime.", "response": "7"}])
+    assert 1 <= grade.score <= 5
 
 
 def test_agreement_is_of_differences_and_ranks() -> None:
