@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy.typing as npt
 import onnxruntime
@@ -15,8 +15,11 @@ import onnxruntime
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.reader import Reader, can_read
-from lager_onnx.runtime.schedule import rows_of_prompts
+from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
 from lager_onnx.runtime.session import Device, open_session, run_graph
+
+# Prompts a core. With more, it does not matter that every core reads for itself what all begin with.
+_FEW: Final = 8
 
 Outputs = dict[str, npt.NDArray[Any]]
 Wait = Callable[[], list[Outputs | None]]
@@ -74,7 +77,8 @@ class CoreEngine:
     """Grades one prompt a core: one session with a single thread of its own, called from as many threads as cores.
 
     No padding, no barrier between threads, and what prompts share at their beginning is read once. Where there
-    are fewer rows of like prompts than half the cores, the cores work on one prompt together instead.
+    are fewer rows of like prompts than half the cores, the cores work on one prompt together instead; once it is
+    read, each takes some of the prompts that begin like it.
 
     Args:
         together: a session with a thread for every core.
@@ -87,9 +91,10 @@ class CoreEngine:
     def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int):
         self._cores, self._model = cores, model
         self._pool = ThreadPoolExecutor(cores, thread_name_prefix="lager-core")
+        self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
         self._together = Reader(together)
         self._readers: list[Reader] = []
-        self._borrowing, self._in_turn = threading.Lock(), threading.Lock()
+        self._borrowing = threading.Lock()
 
     @cached_property
     def _apart(self) -> onnxruntime.InferenceSession:
@@ -98,10 +103,12 @@ class CoreEngine:
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
         rows = rows_of_prompts(prompts)
-        grade = self._grade_row
-        if self._cores > 1 and 0 < 2 * len(rows) <= self._cores:
-            rows, grade = [[index for row in rows for index in row]], self._grade_together
-        futures = [self._pool.submit(grade, [prompts[index] for index in row]) for row in rows]
+        given = [index for row in rows for index in row]
+        if 1 < len(given) <= _FEW * self._cores and all_begin_alike([prompts[index] for index in given]):
+            rows = [given]
+        together = self._cores > 1 and 2 * len(rows) <= self._cores
+        pool, grade = (self._one_by_one, self._grade_together) if together else (self._pool, self._grade_row)
+        futures = [pool.submit(grade, [prompts[index] for index in row]) for row in rows]
 
         def wait() -> list[Outputs | None]:
             graded: list[Outputs | None] = [None] * len(prompts)
@@ -115,13 +122,24 @@ class CoreEngine:
 
         return wait
 
-    def _grade_row(self, prompts: list[list[int]]) -> list[Outputs]:
+    def _grade_row(self, prompts: list[list[int]], *, behind: Reader | None = None) -> list[Outputs]:
         with self._borrowed() as reader:
+            if behind is not None:
+                reader.adopt(behind)
             return [_first(reader.grade(prompt)) for prompt in prompts]
 
     def _grade_together(self, prompts: list[list[int]]) -> list[Outputs]:
-        with self._in_turn:
+        if len(prompts) <= self._cores:
             return [_first(self._together.grade(prompt)) for prompt in prompts]
+        first = _first(self._together.grade(prompts[0]))
+        parts = [prompts[1 + core :: self._cores] for core in range(self._cores)]
+        futures = [self._pool.submit(self._grade_row, part, behind=self._together) for part in parts]
+        try:
+            graded = [future.result() for future in futures]
+        finally:
+            _cancel(futures)
+        rest = [graded[number % self._cores][number // self._cores] for number in range(len(prompts) - 1)]
+        return [first, *rest]
 
     @contextmanager
     def _borrowed(self) -> Iterator[Reader]:

@@ -40,6 +40,7 @@ class Reader:
         layers = (len(shapes) - 1) // len(PARTS)
         self._shapes = [shapes[past(layer, PARTS[0])] for layer in range(layers)]  # (1, heads, tokens, size)
         self._capacity = 0
+        self._buffers: list[Array] = []
         self._read: list[int] = []
 
     def grade(self, prompt: list[int]) -> dict[str, Array]:
@@ -56,16 +57,26 @@ class Reader:
         self._read = []  # of a prompt that fails, nothing is kept
         ids = np.asarray(prompt, dtype=np.int64)[None]
         with grading_errors(1, len(prompt)):
-            for first in range(start, len(prompt), self._chunk):
-                chunk = np.ascontiguousarray(ids[:, first : first + self._chunk])
-                self._bind(INPUT_IDS, chunk)
-                self._bind(ATTENTION_MASK, np.ones_like(chunk))
-                self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32))
-                self._session.run_with_iobinding(self._binding)
+            self._read_from(start, ids)
         self._read = prompt
         outputs = self._binding.get_outputs()[: len(OUTPUTS)]
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
         return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+    def adopt(self, other: "Reader") -> None:
+        """Copies what another reader has read, which then need not be read here."""
+        self._reserve(len(other._read))
+        for mine, theirs in zip(self._buffers, other._buffers, strict=True):
+            mine[:, :, : len(other._read)] = theirs[:, :, : len(other._read)]
+        self._read = other._read
+
+    def _read_from(self, start: int, ids: Array) -> None:
+        for first in range(start, ids.shape[1], self._chunk):
+            chunk = np.ascontiguousarray(ids[:, first : first + self._chunk])
+            self._bind(INPUT_IDS, chunk)
+            self._bind(ATTENTION_MASK, np.ones_like(chunk))
+            self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32))
+            self._session.run_with_iobinding(self._binding)
 
     def _bind(self, name: str, array: Array) -> None:
         self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
@@ -75,13 +86,14 @@ class Reader:
         if tokens <= self._capacity:
             return
         self._capacity = -(-tokens // _CAPACITY_STEP) * _CAPACITY_STEP
-        self._read = []
+        self._read, self._buffers = [], []
         for layer, (_, heads, _, size) in enumerate(self._shapes):
-            shape = [1, heads, self._capacity, size]
             for part in PARTS:
-                buffer = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, "cpu")
-                self._binding.bind_ortvalue_input(past(layer, part), buffer)
-                self._binding.bind_ortvalue_output(present(layer, part), buffer)
+                buffer = np.zeros((1, heads, self._capacity, size), dtype=np.float32)
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)  # looks into the array, copies nothing
+                self._binding.bind_ortvalue_input(past(layer, part), value)
+                self._binding.bind_ortvalue_output(present(layer, part), value)
+                self._buffers.append(buffer)
 
 
 def shared(one: list[int], other: list[int]) -> int:

@@ -11,6 +11,12 @@ _WORTH: Final = 32
 _LONGEST_ROW: Final = 16
 
 
+def all_begin_alike(prompts: list[list[int]]) -> bool:
+    """Whether prompts share at least half of the shortest one: one response under several criteria, mostly."""
+    first, last = min(prompts), max(prompts)  # in the order of their token ids, these two share what all do
+    return 2 * shared(first, last) >= min(map(len, prompts))
+
+
 def rows_of_prompts(prompts: list[list[int]]) -> list[list[int]]:
     """Groups prompts that share more of their beginning than all of them do.
 

@@ -12,7 +12,7 @@ from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
 from lager_onnx.runtime.reader import Reader, shared
-from lager_onnx.runtime.schedule import rows_of_prompts
+from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
 from lager_onnx.runtime.session import open_session, run_graph
 
 prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
@@ -45,6 +45,31 @@ def test_a_beginning_that_all_share_makes_no_row() -> None:
 def test_a_long_row_is_cut_so_that_every_core_has_some() -> None:
     alike = [[1] * 100 + [number] for number in range(100)]
     assert max(map(len, rows_of_prompts([*alike, [2]]))) <= 16
+
+
+def test_prompts_begin_alike_when_they_share_half_of_the_shortest() -> None:
+    assert all_begin_alike([[1, 2, 3, 4], [1, 2, 9], [1, 2, 5, 5, 5]])
+    assert not all_begin_alike([[1, 2, 3, 4], [1, 9, 9, 9]])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_what_all_prompts_share_is_read_once_for_all_cores(
+    tiny_judge: Path, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = [number % 50 for number in range(200)]
+    criteria = [[*response, number, *[9] * 20] for number in range(7)]
+    session = open_session(tiny_judge / "model.onnx", device="cpu").session
+    expected = [run_graph(session, [prompt]) for prompt in criteria]
+    starts = []
+    read = Reader._read_from
+    monkeypatch.setattr(Reader, "_read_from", lambda self, start, ids: (starts.append(start), read(self, start, ids)))
+    got = open_engine(tiny_judge / "model.onnx", device="cpu", threads=cores).start(criteria, 4096)()
+    assert starts.count(0) == 1
+    assert all(start >= 200 for start in starts if start)
+    for one, other in zip(got, expected, strict=True):
+        assert one is not None
+        for name in OUTPUTS:
+            np.testing.assert_allclose(one[name], other[name][0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture

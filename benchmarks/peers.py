@@ -1,0 +1,153 @@
+"""Engines that a user would take instead: llama.cpp, OpenVINO, optimum's graph. What they need is made once.
+
+None of them shows hidden states, so they give the expectation score of the last layer (G-Eval's) and not LAGER's.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lager_onnx.models.spec import JudgeSpec
+
+Prompts = list[list[int]]
+Logits = npt.NDArray[np.float32]
+LastLogits = Callable[[Prompts], Logits]
+
+_LLAMA_CPP = {"F32": 0, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # llama.cpp's numbers of file types
+_CONTEXT = 8192
+
+
+def llama_cpp(precision: str) -> Callable[[JudgeSpec, str, Path, int], LastLogits]:
+    """llama.cpp with flash attention, one prompt after another, every core on each."""
+
+    def opened(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:
+        import llama_cpp as library  # noqa: PLC0415
+
+        file = folder / f"{precision}.gguf"
+        if not file.exists():
+            wanted = library.llama_model_quantize_default_params()
+            wanted.ftype, wanted.allow_requantize, wanted.nthread = _LLAMA_CPP[precision], True, threads
+            library.llama_model_quantize(checkpoint.encode(), str(file).encode(), wanted)
+        model = library.Llama(
+            str(file), n_ctx=_CONTEXT, n_batch=_CONTEXT, n_ubatch=512, n_threads=threads, n_threads_batch=threads,
+            flash_attn=True, verbose=False,
+        )  # fmt: skip
+        wanted_ids = list(spec.score_token_ids)
+
+        def logits(prompts: Prompts) -> Logits:
+            rows = []
+            for prompt in prompts:
+                model.reset()
+                model.eval(prompt)
+                every = np.ctypeslib.as_array(model._ctx.get_logits(), shape=(model.n_vocab(),))
+                rows.append(every[wanted_ids].copy())
+            return np.stack(rows)
+
+        return logits
+
+    return opened
+
+
+def openvino(precision: str) -> Callable[[JudgeSpec, str, Path, int], LastLogits]:
+    """OpenVINO: one prompt a stream (throughput mode) or, for a lone prompt, all cores on it (latency mode)."""
+
+    def opened(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:
+        import openvino as library  # noqa: PLC0415
+
+        file = folder / f"openvino-{'int8' if precision == 'int8' else 'f32'}.xml"
+        if not file.exists():
+            _make_openvino(spec, checkpoint, file, eight_bits=precision == "int8")
+        core = library.Core()
+        hint = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads}
+        modes = {name: core.compile_model(file, "CPU", {**hint, "PERFORMANCE_HINT": name}) for name in ("LATENCY",)}
+
+        def logits(prompts: Prompts) -> Logits:
+            if len(prompts) == 1:
+                return np.asarray(modes["LATENCY"](np.asarray(prompts))[0])
+            if "THROUGHPUT" not in modes:
+                modes["THROUGHPUT"] = core.compile_model(
+                    file, "CPU", {**hint, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
+                )
+            rows: dict[int, Logits] = {}
+            queue = library.AsyncInferQueue(modes["THROUGHPUT"], threads)
+            queue.set_callback(lambda request, index: rows.__setitem__(index, request.get_output_tensor().data.copy()))
+            for index, prompt in enumerate(prompts):
+                queue.start_async([np.asarray([prompt])], userdata=index)
+            queue.wait_all()
+            return np.concatenate([rows[index] for index in range(len(prompts))])
+
+        return logits
+
+    return opened
+
+
+def optimum(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:
+    """The graph as optimum exports it, in onnxruntime: logits of the whole vocabulary at every position."""
+    import onnxruntime  # noqa: PLC0415
+
+    file = folder / "optimum" / "model.onnx"
+    if not file.exists():
+        from optimum.exporters.onnx import main_export  # noqa: PLC0415
+
+        main_export(str(hugging_face(checkpoint, folder)), file.parent, task="text-generation", do_validation=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    wanted_ids = list(spec.score_token_ids)
+
+    def logits(prompts: Prompts) -> Logits:
+        rows = []
+        for prompt in prompts:
+            ids = np.asarray([prompt])
+            feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.size)[None]}
+            (every,) = session.run(["logits"], feed)
+            rows.append(every[0, -1, wanted_ids])
+        return np.stack(rows)
+
+    return logits
+
+
+def hugging_face(checkpoint: str, folder: Path) -> Path:
+    """The checkpoint as a directory in Hugging Face format."""
+    where = folder / "checkpoint"
+    if not where.exists():
+        from lager_onnx.export.checkpoint import load_checkpoint  # noqa: PLC0415
+
+        loaded = load_checkpoint(checkpoint)
+        loaded.model.save_pretrained(where)
+        loaded.tokenizer.save_pretrained(where)
+        config = json.loads((where / "config.json").read_text())
+        (where / "config.json").write_text(json.dumps({**config, "_name_or_path": ""}, indent=2))
+    return where
+
+
+def _make_openvino(spec: JudgeSpec, checkpoint: str, file: Path, *, eight_bits: bool) -> None:
+    import openvino as library  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    where = hugging_face(checkpoint, file.parent)
+    model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, attn_implementation="sdpa").eval()
+    rows = model.lm_head.weight[list(spec.score_token_ids)].detach()
+
+    class LastRow(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder = model.model
+            self.register_buffer("rows", rows)
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            length = input_ids.shape[1]
+            mask = torch.triu(torch.full((length, length), torch.finfo(torch.float32).min), diagonal=1)[None, None]
+            return self.decoder(input_ids, attention_mask=mask, use_cache=False).last_hidden_state[:, -1] @ self.rows.T
+
+    example = {"input_ids": torch.ones((1, 16), dtype=torch.long)}
+    converted = library.convert_model(LastRow(), example_input=example, input=[("input_ids", [1, -1])])
+    if eight_bits:
+        import nncf  # noqa: PLC0415
+
+        converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_SYM)
+    library.save_model(converted, file, compress_to_fp16=False)
