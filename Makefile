@@ -21,14 +21,16 @@ test: $(VENV)/.installed
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
 
-# Quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
+# Takes half an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5
-bench: $(JUDGE)/judge.json $(JUDGE)-int8/judge.json
-	$(BIN)/python benchmarks/run.py $(JUDGE) $(JUDGE)-int8 "$$($(BIN)/python samples/find_smollm2.py)" \
+BENCH := judges/bench
+bench: $(BENCH)/fp32/judge.json $(BENCH)/int8/judge.json $(BENCH)/int4/judge.json
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]" --config-settings editable_mode=strict
+	$(BIN)/python benchmarks/run.py $(BENCH) "$$($(BIN)/python samples/find_smollm2.py)" \
 		--rounds $(ROUNDS) $(if $(RECORDS),--records $(RECORDS))
 
-$(JUDGE)-int8/judge.json: | $(VENV)/.installed
-	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(JUDGE)-int8 --precision int8
+$(BENCH)/%/judge.json: | $(VENV)/.installed
+	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(BENCH)/$* --precision $*
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """Ways to grade the same prompts: ours, and what a user would take instead.
 
-Each takes lists of token ids and returns one LAGER score a prompt, so that what they agree on is measured too.
+Each takes lists of token ids and returns scores, so that what they agree on is measured too: LAGER's, the
+expectation of the last layer (G-Eval's), or both.
 """
 
 from collections.abc import Callable
@@ -8,27 +9,46 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import peers
 
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 
 Prompts = list[list[int]]
-Grade = Callable[[Prompts], npt.NDArray[np.float64]]
+Scores = dict[str, npt.NDArray[np.float64]]  # "lager", "expectation": (prompts,)
+Grade = Callable[[Prompts], Scores]
 
 _BATCH = 8
 _REFERENCE_LENGTH, _REFERENCE_BATCH, _REFERENCE_TOKENS = 2048, 4, 10
 
 
-def lager(judge: Path, _checkpoint: str, threads: int) -> Grade:
+def lager(judge: Path, checkpoint: str, threads: int) -> Grade:  # noqa: ARG001 - all contenders are called alike
     """This project."""
     from lager_onnx.runtime.engine import open_engine  # noqa: PLC0415
     from lager_onnx.runtime.judge import BATCH_TOKENS  # noqa: PLC0415
 
     engine = open_engine(judge / GRAPH_FILE, device="cpu", threads=threads)
+    values = np.array(JudgeSpec.load(judge).scale.values)
 
-    def grade(prompts: Prompts) -> npt.NDArray[np.float64]:
-        return np.array([outputs["score"] for outputs in engine.start(prompts, BATCH_TOKENS)() if outputs])
+    def grade(prompts: Prompts) -> Scores:
+        graded = [outputs for outputs in engine.start(prompts, BATCH_TOKENS)() if outputs]
+        last = np.stack([outputs["layer_logits"][-1] for outputs in graded])
+        return {
+            "lager": np.array([outputs["score"] for outputs in graded], dtype=np.float64),
+            "expectation": _expected(last, values),
+        }
 
     return grade
+
+
+def peer(last_logits: peers.Opener) -> Callable[[Path, str, int], Grade]:
+    """An engine that shows the last layer's logits only."""
+
+    def opened(judge: Path, checkpoint: str, threads: int) -> Grade:
+        spec = JudgeSpec.load(judge)
+        logits, values = last_logits(spec, checkpoint, judge.parent / "peers", threads), np.array(spec.scale.values)
+        return lambda prompts: {"expectation": _expected(logits(prompts), values)}
+
+    return opened
 
 
 def transformers_fp32(judge: Path, checkpoint: str, threads: int) -> Grade:
@@ -50,8 +70,8 @@ def reference_procedure(judge: Path, checkpoint: str, threads: int) -> Grade:
     values = np.array(spec.scale.values)
 
     @torch.inference_mode()
-    def grade(prompts: Prompts) -> npt.NDArray[np.float64]:
-        scores = []
+    def grade(prompts: Prompts) -> Scores:
+        layer_logits = []
         for first in range(0, len(prompts), _REFERENCE_BATCH):
             batch = prompts[first : first + _REFERENCE_BATCH]
             ids = torch.zeros((len(batch), _REFERENCE_LENGTH), dtype=torch.long)
@@ -63,18 +83,23 @@ def reference_procedure(judge: Path, checkpoint: str, threads: int) -> Grade:
                 output_hidden_states=True, return_dict_in_generate=True,
             )  # fmt: skip
             hidden = torch.stack([state[:, -1] for state in output.hidden_states[0]], dim=1)
-            scores += _expected((hidden.float() @ rows.T).numpy(), values)
-        return np.array(scores)
+            layer_logits.append((hidden.float() @ rows.T).numpy())
+        return _both(np.concatenate(layer_logits), values)
 
     return grade
 
 
+REFERENCE = "the paper's procedure"
 CONTENDERS: dict[str, Callable[[Path, str, int], Grade]] = {
     "lager-onnx fp32": lager,
     "lager-onnx int8": lager,
+    "lager-onnx int4": lager,
     "transformers fp32": transformers_fp32,
     "transformers bf16": transformers_bf16,
-    "reference procedure": reference_procedure,
+    "optimum's graph": peer(peers.optimum),
+    **{f"llama.cpp {precision}": peer(peers.llama_cpp(precision)) for precision in peers.LLAMA_CPP},
+    **{f"OpenVINO {precision}": peer(peers.openvino(precision)) for precision in ("f32", "bf16", "int8")},
+    REFERENCE: reference_procedure,
 }
 
 
@@ -83,9 +108,8 @@ def _load(judge: Path, checkpoint: str, threads: int, dtype: str):
     from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
     torch.set_num_threads(threads)
-    path = Path(checkpoint)
-    where = (str(path.parent), path.name) if path.suffix == ".gguf" else (checkpoint, None)
-    model = AutoModelForCausalLM.from_pretrained(where[0], gguf_file=where[1], dtype=getattr(torch, dtype)).eval()
+    where = peers.hugging_face(checkpoint, judge.parent / "peers")
+    model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype)).eval()
     return model, JudgeSpec.load(judge)
 
 
@@ -96,8 +120,8 @@ def _transformers(judge: Path, checkpoint: str, threads: int, dtype: str) -> Gra
     rows, values = model.lm_head.weight[list(spec.score_token_ids)].float(), np.array(spec.scale.values)
 
     @torch.inference_mode()
-    def grade(prompts: Prompts) -> npt.NDArray[np.float64]:
-        scores = np.zeros(len(prompts))
+    def grade(prompts: Prompts) -> Scores:
+        layer_logits = np.zeros((len(prompts), model.config.num_hidden_layers + 1, len(values)), np.float32)
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         for first in range(0, len(order), _BATCH):
             batch = order[first : first + _BATCH]
@@ -109,14 +133,20 @@ def _transformers(judge: Path, checkpoint: str, threads: int, dtype: str) -> Gra
             every = bool(mask.all())  # without padding, sdpa needs no mask and is faster
             output = model(ids, None if every else mask, output_hidden_states=True, logits_to_keep=1, use_cache=False)
             hidden = torch.stack([state[range(len(batch)), last] for state in output.hidden_states], dim=1)
-            scores[batch] = _expected((hidden.float() @ rows.T).numpy(), values)
-        return scores
+            layer_logits[batch] = (hidden.float() @ rows.T).numpy()
+        return _both(layer_logits, values)
 
     return grade
 
 
-def _expected(layer_logits: npt.NDArray[np.float32], values: npt.NDArray[np.float64]) -> list[float]:
-    """Scores of untuned LAGER from layer logits (batch, L + 1, K): METHOD's formulas in numpy."""
-    logits = layer_logits.mean(axis=1, dtype=np.float64)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return list(exponentials @ values / exponentials.sum(axis=-1))
+def _both(layer_logits: npt.NDArray[np.float32], values: npt.NDArray[np.float64]) -> Scores:
+    """Untuned LAGER and the expectation of the last layer, from layer logits (prompts, L + 1, K)."""
+    mean = layer_logits.mean(axis=1, dtype=np.float64)
+    return {"lager": _expected(mean, values), "expectation": _expected(layer_logits[:, -1], values)}
+
+
+def _expected(logits: npt.NDArray[np.floating], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Expected values under the softmax of logits (prompts, K)."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    expected: npt.NDArray[np.float64] = exponentials @ values / exponentials.sum(axis=-1)
+    return expected

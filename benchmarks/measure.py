@@ -2,7 +2,7 @@
 
     python benchmarks/measure.py "lager-onnx fp32" JUDGE CHECKPOINT PROMPTS.json THREADS
 
-Seconds are of the second pass over the prompts: the first one warms up, on at most two prompts.
+PROMPTS.json maps the name of a set to its prompts. A first pass over two prompts warms up.
 """
 
 import json
@@ -15,17 +15,23 @@ from contenders import CONTENDERS
 
 
 def main(name: str, judge: str, checkpoint: str, prompts_file: str, threads: str) -> None:
-    """Loads, warms up, grades, prints."""
-    prompts = json.loads(Path(prompts_file).read_text())
+    """Loads, warms up, grades every set, prints."""
+    sets = json.loads(Path(prompts_file).read_text())
     start = time.perf_counter()
     grade = CONTENDERS[name](Path(judge), checkpoint, int(threads))
-    loaded = time.perf_counter()
-    grade([[0, *prompt[1:]] for prompt in prompts[:2]])  # begins otherwise, so that nothing read here is known later
-    warm = time.perf_counter()
-    scores = grade(prompts)
-    seconds = time.perf_counter() - warm
+    load = time.perf_counter() - start
+    warm = next(iter(sets.values()))[0]
+    # These begin otherwise than what is measured, so that nothing read here is known later.
+    grade([[token, *warm[1:]] for token in (2, 3)])
+    grade([[4, *warm[1:]]])
+    measured = {}
+    for title, prompts in sets.items():
+        start = time.perf_counter()
+        scores = grade(prompts)
+        seconds = time.perf_counter() - start
+        measured[title] = {"seconds": seconds} | {kind: list(map(float, values)) for kind, values in scores.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"load": loaded - start, "seconds": seconds, "peak_mb": peak, "scores": list(map(float, scores))}))
+    print(json.dumps({"load": load, "peak_mb": peak, "sets": measured}))
 
 
 if __name__ == "__main__":

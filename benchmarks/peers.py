@@ -15,21 +15,23 @@ from lager_onnx.models.spec import JudgeSpec
 Prompts = list[list[int]]
 Logits = npt.NDArray[np.float32]
 LastLogits = Callable[[Prompts], Logits]
+Opener = Callable[[JudgeSpec, str, Path, int], LastLogits]
 
-_LLAMA_CPP = {"F32": 0, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # llama.cpp's numbers of file types
+LLAMA_CPP = {"F32": 0, "BF16": 32, "Q8_0": 7, "Q4_0": 2}  # llama.cpp's numbers of file types
 _CONTEXT = 8192
 
 
-def llama_cpp(precision: str) -> Callable[[JudgeSpec, str, Path, int], LastLogits]:
+def llama_cpp(precision: str) -> Opener:
     """llama.cpp with flash attention, one prompt after another, every core on each."""
 
     def opened(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:
         import llama_cpp as library  # noqa: PLC0415
 
+        folder.mkdir(exist_ok=True)
         file = folder / f"{precision}.gguf"
         if not file.exists():
             wanted = library.llama_model_quantize_default_params()
-            wanted.ftype, wanted.allow_requantize, wanted.nthread = _LLAMA_CPP[precision], True, threads
+            wanted.ftype, wanted.allow_requantize, wanted.nthread = LLAMA_CPP[precision], True, threads
             library.llama_model_quantize(checkpoint.encode(), str(file).encode(), wanted)
         model = library.Llama(
             str(file), n_ctx=_CONTEXT, n_batch=_CONTEXT, n_ubatch=512, n_threads=threads, n_threads_batch=threads,
@@ -51,7 +53,7 @@ def llama_cpp(precision: str) -> Callable[[JudgeSpec, str, Path, int], LastLogit
     return opened
 
 
-def openvino(precision: str) -> Callable[[JudgeSpec, str, Path, int], LastLogits]:
+def openvino(precision: str) -> Opener:
     """OpenVINO: one prompt a stream (throughput mode) or, for a lone prompt, all cores on it (latency mode)."""
 
     def opened(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:

@@ -1,75 +1,102 @@
-"""Grades the same prompts with every contender and writes their tables.
+"""Grades the same prompts with every contender and writes BENCHMARKS.md.
 
-    python benchmarks/run.py FP32_JUDGE INT8_JUDGE CHECKPOINT [--records newsroom.jsonl]
+    python benchmarks/run.py JUDGES CHECKPOINT [--records newsroom.jsonl]
 
-Runs are interleaved: round after round, every contender in a fresh process. Figures are medians with their
-smallest and largest value; ratios are to transformers in float32 of the same table.
+JUDGES is the folder that holds the judges fp32, int8 and int4 of the checkpoint. Runs are interleaved: round after
+round, every contender in a fresh process. What was measured is in JUDGES/peers/runs.jsonl as it comes.
 """
 
 import json
-import platform
 import subprocess
 import sys
-import tempfile
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import click
-from contenders import CONTENDERS
+from ceiling import ceilings
+from contenders import CONTENDERS, REFERENCE
+from growth import growth
+from report import report
 
 from lager_onnx.export.calibration_text import RECORDS
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.prompts import PromptEncoder
 
 FOLDER = Path(__file__).parent
-BASELINE = "transformers fp32"
-LENGTHS = {128: 32, 512: 8, 1500: 4}  # tokens of a prompt: how many prompts
+ONE, MANY = "one prompt of 512 tokens", "8 prompts of 512 tokens"
+SETS = {ONE: (512, 1), MANY: (512, 8), "16 prompts of 128 tokens": (128, 16), "2 prompts of 1500 tokens": (1500, 2)}
+PATIENCE = 400  # seconds for one process
+PRECISIONS = ("fp32", "int8", "int4")
 
 
 @click.command()
-@click.argument("fp32_judge", type=click.Path(path_type=Path, exists=True))
-@click.argument("int8_judge", type=click.Path(path_type=Path, exists=True))
+@click.argument("judges", type=click.Path(path_type=Path, exists=True))
 @click.argument("checkpoint")
-@click.option("--records", type=click.Path(path_type=Path, exists=True), help="JSON lines to grade, the first 64.")
+@click.option("--records", type=click.Path(path_type=Path, exists=True), help="JSON lines to grade.")
+@click.option("--first", default=12, show_default=True, help="So many of the records.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--slow-rounds", default=1, show_default=True, help="Rounds for the reference procedure.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="BENCHMARKS.tables.md", show_default=True)
+@click.option("--only", help="Contenders whose name holds this.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="BENCHMARKS.md", show_default=True)
 def main(
-    fp32_judge: Path, int8_judge: Path, checkpoint: str, records: Path | None, rounds: int, threads: int,
-    slow_rounds: int, output: Path,
+    judges: Path, checkpoint: str, records: Path | None, first: int, rounds: int, threads: int, only: str | None,
+    output: Path,
 ) -> None:  # fmt: skip
     """Benchmarks on this machine."""
-    encoder = PromptEncoder(fp32_judge, JudgeSpec.load(fp32_judge))
-    sets = {"one prompt of 512 tokens": prompts_of(encoder, 512, 1)}
-    sets |= {
-        f"{count} prompts of {length} tokens": prompts_of(encoder, length, count) for length, count in LENGTHS.items()
-    }
+    encoder = PromptEncoder(judges / "fp32", JudgeSpec.load(judges / "fp32"))
+    sets = {title: prompts_of(encoder, *size) for title, size in SETS.items()}
     if records:
-        lines = records.read_text(encoding="utf-8").splitlines()[:64]
-        sets[f"{len(lines)} records of {records.stem}"] = encoder.encode(
-            [encoder.user_turn(json.loads(x)) for x in lines]
-        )
-    judges = {"lager-onnx int8": int8_judge}
-    tables = [machine(threads)]
-    for title, prompts in sets.items():
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(prompts, file)
-            file.flush()
-            runs: dict[str, list[dict[str, float | list[float]]]] = {}
-            for number in range(rounds):
-                for name in CONTENDERS:
-                    if name == "reference procedure" and (number >= slow_rounds or max(map(len, prompts)) > 2048):
-                        continue
-                    command = [name, judges.get(name, fp32_judge), checkpoint, file.name, threads]
-                    line = subprocess.check_output(
-                        [sys.executable, FOLDER / "measure.py", *map(str, command)], stderr=subprocess.DEVNULL
-                    )
-                    runs.setdefault(name, []).append(json.loads(line.splitlines()[-1]))
-        tables.append(table(title, prompts, runs))
-        click.echo(tables[-1])
-    output.write_text("\n\n".join(tables) + "\n")
+        rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()[:first]]
+        sets[f"{len(rows)} records of {records.stem}"] = encoder.encode([encoder.user_turn(row) for row in rows])
+    (judges / "peers").mkdir(exist_ok=True)
+    names = [name for name in CONTENDERS if not only or only in name]
+    runs: dict[str, list[dict[str, Any]]] = {}
+    with (judges / "peers" / "runs.jsonl").open("w") as log:
+        for name, run in measure(judges, checkpoint, sets, names, rounds, threads):
+            runs.setdefault(name, []).append(run)
+            log.write(json.dumps({"contender": name, **run}) + "\n")
+            log.flush()
+            speeds = ", ".join(f"{tokens(sets[title]) / found['seconds']:.0f}" for title, found in run["sets"].items())
+            click.echo(f"{name}: {speeds} tokens/s", err=True)
+    text = report(sets, runs, ceilings(threads), growth(judges, threads), judges, threads)
+    output.write_text(text + "\n" + (FOLDER / "notes.md").read_text())
+    click.echo(text)
+
+
+def measure(
+    judges: Path, checkpoint: str, sets: dict[str, list[list[int]]], names: list[str], rounds: int, threads: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Contenders in turn, `rounds` times; the first time of each makes what it needs and does not count."""
+    files = {name: judges / "peers" / f"prompts-{number}.json" for number, name in enumerate(("all", "some"))}
+    files["all"].write_text(json.dumps(sets))
+    files["some"].write_text(json.dumps({MANY: sets[MANY]}))
+    for number in range(-1, rounds):
+        for name in names:
+            if number < 0 and "lager" in name:
+                continue
+            judge = judges / next((precision for precision in PRECISIONS if name.endswith(f"onnx {precision}")), "fp32")
+            file = files["some" if name == REFERENCE or number < 0 else "all"]
+            if number < 0 and (name == REFERENCE or name.startswith("transformers")):
+                continue
+            command = [sys.executable, FOLDER / "measure.py", name, judge, checkpoint, file, threads]
+            line = run(name, list(map(str, command)))
+            if number >= 0:
+                yield name, json.loads(line)
+
+
+def run(name: str, command: list[str]) -> bytes:
+    """The last line that a contender prints. One that hangs is started once more (OpenVINO's queue does, rarely)."""
+    for attempt in ("hung, is started again", "hung twice"):
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            click.echo(f"{name} {attempt}", err=True)
+            continue
+        if done.returncode:
+            raise click.ClickException(f"{name} failed:\n{done.stderr.decode()[-2000:]}")
+        return done.stdout.splitlines()[-1]
+    raise click.ClickException(f"{name} does not end")
 
 
 def prompts_of(encoder: PromptEncoder, length: int, count: int) -> list[list[int]]:
@@ -79,42 +106,13 @@ def prompts_of(encoder: PromptEncoder, length: int, count: int) -> list[list[int
     for number in range(count):
         order = texts[number % len(texts) :] + texts[: number % len(texts)]
         (ids,) = encoder.encode([f"{number} " + " ".join(order * 3)])
-        made.append([1000 + number, *ids[: length - 9], *ids[-8:]])
-    return made
+        made.append([1000 + 100 * length + number, *ids[: length - 9], *ids[-8:]])
+    return [[token % 49_000 for token in prompt] for prompt in made]
 
 
-def table(title: str, prompts: list[list[int]], runs: dict[str, list[dict]]) -> str:
-    """One table: a row a contender."""
-    tokens = sum(map(len, prompts))
-    base = median(run["seconds"] for run in runs[BASELINE])
-    expected = runs[BASELINE][0]["scores"]
-    lines = [
-        f"### {title[0].upper()}{title[1:]}",
-        "",
-        "| | tokens/s (smallest-largest) | responses/s | ratio | load s | peak MB | score differs by |",
-    ]
-    lines.append("|---|---|---|---|---|---|---|")
-    for name, measured in runs.items():
-        seconds = sorted(run["seconds"] for run in measured)
-        middle = median(seconds)
-        differs = sum(abs(a - b) for a, b in zip(measured[0]["scores"], expected, strict=True)) / len(expected)
-        lines.append(
-            f"| {name} | {tokens / middle:.0f} ({tokens / seconds[-1]:.0f}-{tokens / seconds[0]:.0f}) "
-            f"| {len(prompts) / middle:.2f} | {base / middle:.2f} | {median(run['load'] for run in measured):.2f} "
-            f"| {median(run['peak_mb'] for run in measured):.0f} | {differs:.1e} |"
-        )
-    return "\n".join(lines)
-
-
-def machine(threads: int) -> str:
-    """What the figures were measured on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    names = ("onnxruntime", "torch", "transformers", "numpy")
-    packages = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{cpu}, {threads} threads, {platform.system()}; Python {platform.python_version()}, {packages}."
+def tokens(prompts: list[list[int]]) -> int:
+    """How many tokens prompts have."""
+    return sum(map(len, prompts))
 
 
 if __name__ == "__main__":

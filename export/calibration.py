@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from lager_onnx.export.calibration_text import RECORDS
 from lager_onnx.export.passes.parts import projections
+from lager_onnx.export.sample_prompts import sample_prompts
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.session import open_session, run_graph
 
@@ -26,20 +27,11 @@ _HELD_BYTES = 4 << 30  # moments held at once; the rest is computed by running t
 
 
 def calibration_prompts(spec: JudgeSpec, tokenizer: Tokenizer, *, to_compare: bool = False) -> list[list[int]]:
-    """Token ids of the built-in records, as this judge would read them under two criteria; `to_compare`, three others.
-
-    With a template that wants other fields than an instruction and a response, their bare text.
-    """
-    texts = []
-    for record in RECORDS:
-        for criterion in _TO_COMPARE if to_compare else _TO_CALIBRATE:
-            filled = f"{record['instruction']}\n\n{record['response']}"
-            if spec.template.fields >= {"instruction", "response"}:
-                full = {**dict.fromkeys(spec.template.fields, ""), **record, "criterion": criterion}
-                filled = spec.template.fill(full, scale=spec.scale, answer_prefix=spec.chat.answer_prefix)
-            texts.append(spec.chat.wrap(filled))
-    encoded = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-    return [ids for ids in encoded if len(ids) <= spec.context_length]
+    """Token ids of the built-in records under two criteria, as this judge reads them; `to_compare`, three others."""
+    criteria = _TO_COMPARE if to_compare else _TO_CALIBRATE
+    return sample_prompts(
+        spec, tokenizer, [{**record, "criterion": criterion} for record in RECORDS for criterion in criteria]
+    )
 
 
 @dataclass

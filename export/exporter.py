@@ -10,13 +10,15 @@ from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
 from lager_onnx.export.quantize import Reference, quantize
 from lager_onnx.export.rewrite import rewrite
+from lager_onnx.export.sample_prompts import sample_prompts
 from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.steps import step
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify import Parity, sample_batches, verify
+from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.session import open_session
 
@@ -41,6 +43,7 @@ def export_judge(
     template: str = "direct",
     answer_prefix: str = "score: ",
     precision: Precision = "fp32",
+    target: Target = "cpu",
     verify_judge: bool = True,
     overwrite: bool = False,
     revision: str | None = None,
@@ -58,6 +61,8 @@ def export_judge(
         answer_prefix: how the judge's answer begins.
         precision: how the body's weights are stored; arithmetic and the head are float32. With int8 and int4 the
             body's matrix products are in 8 bits too, and the agreement with float32 is measured and stored.
+        target: "cpu" for arithmetic in float32, which every provider can do; "cuda" lets a judge in fp16 or bf16
+            multiply in 16 bits too, and add in float32.
         verify_judge: compare the written judge with PyTorch, and keep it only if they agree.
         overwrite: replace a judge that is there already.
         revision: branch, tag or commit of a hub id.
@@ -70,10 +75,14 @@ def export_judge(
         LagerError: with nothing left behind; see `lager_onnx.models.errors` for the kinds.
     """
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
+    if target == "cuda" and precision in ("int8", "int4"):
+        raise ExportError(f"precision {precision} is for the CPU: choose bf16 or fp16 for --target cuda")
+    arithmetic = precision if target == "cuda" else "fp32"
     with new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
             judge = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
         spec = _describe(judge, parsed_scale, prompt_template, lens, layers, answer_prefix, precision)
+        spec = replace(spec, arithmetic=arithmetic)
         scratch = folder.parent
         with step(f"Trace {judge.architecture}, {spec.num_layers} layers, with optimum"):
             graph = trace(judge.model, spec.score_token_ids, scratch)
@@ -158,15 +167,8 @@ def _agree(folder: Path, spec: JudgeSpec, reference: Reference) -> dict[str, flo
 
 
 def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
-    prompts = [
-        spec.chat.wrap(spec.template.fill(sample, scale=spec.scale, answer_prefix=spec.chat.answer_prefix))
-        for sample in _SAMPLES
-        if spec.template.fields >= {"instruction", "response"}
-    ]
-    texts = [judge.backend.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
-    batches = sample_batches(
-        judge.config, spec.context_length, [ids for ids in texts if len(ids) <= spec.context_length]
-    )
+    texts = sample_prompts(spec, judge.backend, _SAMPLES)
+    batches = sample_batches(judge.config, spec.context_length, texts)
     with step("Verify against PyTorch, layer by layer"):
         parity = verify(folder, spec, judge.model, batches)
     logger.info(

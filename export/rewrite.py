@@ -10,12 +10,13 @@ from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.fuse_silu import FuseSiluPass
+from lager_onnx.export.passes.half_arithmetic import HalfArithmeticPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
 from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.export.passes.simplify import remove_unused, simplify
-from lager_onnx.export.passes.weight_precision import WeightPrecisionPass
+from lager_onnx.export.passes.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.export.rotary import rotary_tables
 from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
@@ -51,6 +52,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
         FuseSiluPass(),
         MergeProjectionsPass(),
         CachePass(attentions),
+        *([HalfArithmeticPass(DTYPES[spec.precision])] if spec.arithmetic != "fp32" else []),
         remove_unused(),
         WeightPrecisionPass(spec.precision),
     )(graph)

@@ -21,6 +21,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 Lens = Literal["raw", "norm"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+Target = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class JudgeSpec:
         template: prompt template.
         chat: text round the user's turn.
         precision: how the body's weights are stored and, with int8 and int4, multiplied; the head is float32 always.
+        arithmetic: what projections and attention compute in; 16 bits in a judge for CUDA, the rest is float32.
         context_length: most tokens that the judge can read.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
@@ -61,6 +63,7 @@ class JudgeSpec:
     context_length: int
     source: dict[str, str]
     versions: dict[str, str]
+    arithmetic: Precision = "fp32"
     parity: dict[str, Any] | None = None
     agreement: dict[str, Any] | None = None
     checksums: dict[str, str] = field(default_factory=dict)

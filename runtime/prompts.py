@@ -34,6 +34,11 @@ class PromptEncoder:
         longest_first = sorted(special, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens that the tokeniser knows."""
+        return int(self._tokenizer.get_vocab_size())
+
     def user_turn(self, record: Mapping[str, Any]) -> str:
         """The user's turn for a record. Raises `RecordError` where the record cannot be graded."""
         if not isinstance(record, Mapping):

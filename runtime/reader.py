@@ -14,6 +14,7 @@ Array = npt.NDArray[Any]
 # Tokens that are read at once: enough for full speed, few enough that activations stay in a core's cache.
 CHUNK_TOKENS: Final = 256
 _CAPACITY_STEP = 512
+_DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 # So many tokens at the end are always read: a single token goes through other kernels, which round otherwise.
 _READ_AGAIN: Final = 16
 
@@ -39,6 +40,8 @@ class Reader:
         shapes = {value.name: value.shape for value in session.get_overridable_initializers()}
         layers = (len(shapes) - 1) // len(PARTS)
         self._shapes = [shapes[past(layer, PARTS[0])] for layer in range(layers)]  # (1, heads, tokens, size)
+        types = {value.name: value.type for value in session.get_overridable_initializers()}
+        self._dtype = _DTYPES[types[past(0, PARTS[0])]]
         self._capacity = 0
         self._buffers: list[Array] = []
         self._read: list[int] = []
@@ -89,7 +92,7 @@ class Reader:
         self._read, self._buffers = [], []
         for layer, (_, heads, _, size) in enumerate(self._shapes):
             for part in PARTS:
-                buffer = np.zeros((1, heads, self._capacity, size), dtype=np.float32)
+                buffer = np.zeros((1, heads, self._capacity, size), dtype=self._dtype)
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)  # looks into the array, copies nothing
                 self._binding.bind_ortvalue_input(past(layer, part), value)
                 self._binding.bind_ortvalue_output(present(layer, part), value)

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from lager_onnx.models.spec import Precision
 
-_DTYPES: Final = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
+DTYPES: Final = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 
 
 class WeightPrecisionPass(ir.passes.InPlacePass):
@@ -24,9 +24,9 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
-        if self.precision not in _DTYPES:
+        if self.precision not in DTYPES:
             return ir.passes.PassResult(model, modified=False)
-        graph, dtype = model.graph, _DTYPES[self.precision]
+        graph, dtype = model.graph, DTYPES[self.precision]
         for weight in list(graph.initializers.values()):
             tensor = weight.const_value
             if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2:
@@ -34,7 +34,7 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
             if (weight.name or "").startswith("lager.") or weight.is_graph_input():
                 continue
             uses = [(use.node, use.idx) for use in weight.uses()]
-            weight.const_value = _narrowed(tensor, dtype)
+            weight.const_value = narrowed(tensor, dtype)
             weight.type = ir.TensorType(dtype)
             for node, index in uses:
                 if node.op_type == "Gather" and index == 0:
@@ -57,8 +57,8 @@ def _widen_after(graph: ir.Graph, node: ir.Node) -> None:
         user.replace_input_with(index, widened.outputs[0])
 
 
-def _narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.LazyTensor:
-    """The tensor in 16 bits, made only while it is being written, so that no second copy of the model is held."""
+def narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.LazyTensor:
+    """A tensor in 16 bits, made only while it is being written, so that no second copy of the model is held."""
     return ir.LazyTensor(
         lambda: ir.Tensor(tensor.numpy().astype(dtype.numpy()), dtype=dtype, name=tensor.name),
         dtype=dtype,

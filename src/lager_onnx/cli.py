@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def main() -> None:
     "activations in 8 bits, more than twice as fast on a CPU, with scores that differ a little. int4: weights in "
     "blocks of 4 bits, a fifth of the size, for machines short of memory.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    help="cuda: an fp16 or bf16 judge multiplies in 16 bits too and adds in float32. cpu: arithmetic that every "
+    "provider can do.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch after writing it.")
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
@@ -98,6 +106,10 @@ _FORMAT = click.option(
     type=click.Choice(["jsonl", "json", "csv"]),
     help="Format of INPUT; by default its ending tells, and standard input is JSON lines.",
 )
+_DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+_THREADS = click.option(
+    "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."
+)
 _CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
 
 
@@ -123,8 +135,8 @@ _CRITERION = click.option("--criterion", help="Criterion for records that name n
     default=4096,
     help="Most tokens in a batch, padding included; eight batches are read ahead.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
-@click.option("--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may.")
+@_DEVICE
+@_THREADS
 def score(
     judge_dir: Path,
     input: str,  # noqa: A002
@@ -200,3 +212,29 @@ def prompt(judge_dir: Path, input: str, format_: Any, criterion: str | None, as_
             click.echo(json.dumps({**identity, "prompt": text, "tokens": tokens}, ensure_ascii=False))
         else:
             click.echo(f"──── {row.where}: {tokens} tokens ────\n{text}\n")
+
+
+@main.command()
+@click.argument("judge_dir", type=click.Path(path_type=Path))
+@_DEVICE
+@_THREADS
+@click.option("--repeats", type=click.IntRange(min=1), default=5, help="Times that every case is measured.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a case, with the seconds of every repetition.")
+def bench(judge_dir: Path, device: Any, threads: int | None, repeats: int, as_json: bool) -> None:
+    """Measure how fast the judge in JUDGE_DIR grades on this machine.
+
+    Prompts are of random tokens, of several lengths and numbers; the last case is one response under seven
+    criteria. Figures are medians, with the slowest and the fastest repetition.
+
+    \b
+    Example:
+        lager bench judges/smollm2 --threads 4
+    """
+    from lager_onnx.runtime.bench import Bench, peak_memory  # noqa: PLC0415
+
+    opened = Bench.open(judge_dir, device=device, threads=threads)
+    click.echo(f"{judge_dir}: loaded in {opened.load:.2f} s, runs on {opened.engine.provider}", err=True)
+    for speed in opened.speeds(repeats):
+        click.echo(json.dumps(asdict(speed)) if as_json else speed.describe())
+    if peak := peak_memory():
+        click.echo(f"Peak memory of this process: {peak / 1e6:.0f} MB", err=True)
