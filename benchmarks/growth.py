@@ -1,4 +1,4 @@
-"""How the cost of grading grows with the length of prompts, their number and the number of criteria."""
+"""How the cost of grading grows: length and number of prompts, criteria, layers."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from peers import hugging_face
 
 from lager_onnx.models.spec import GRAPH_FILE
 from lager_onnx.runtime.engine import Engine, open_engine
@@ -14,11 +15,12 @@ Make = Callable[[int], list[list[int]]]
 
 REPEATS = 5
 LENGTHS, NUMBERS, CRITERIA = (64, 128, 256, 512, 1024, 2048, 4096), (1, 2, 4, 8, 16, 32), (1, 2, 4, 7)
+DEPTHS = (10, 20, 30)
 RESPONSE, RUBRIC = 560, 100  # tokens before and in what differs between criteria
 
 
-def growth(judges: Path, threads: int) -> str:
-    """Three tables, for float32 and int8."""
+def growth(judges: Path, checkpoint: str, threads: int) -> str:
+    """Four tables, for float32 and int8."""
     engines = {
         name: open_engine(judges / name / GRAPH_FILE, device="cpu", threads=threads) for name in ("fp32", "int8")
     }
@@ -43,8 +45,31 @@ def growth(judges: Path, threads: int) -> str:
             rows("tokens of one prompt", LENGTHS, lambda size: [text(size)]),
             rows("prompts of 512 tokens", NUMBERS, lambda size: [text(512) for _ in range(size)]),
             rows(f"criteria ({RUBRIC} tokens each) for one response ({RESPONSE} with its task)", CRITERIA, criteria),
+            layers(judges, checkpoint, threads, lambda: [text(512) for _ in range(8)]),
         ]
     )
+
+
+def layers(judges: Path, checkpoint: str, threads: int, prompts: Callable[[], list[list[int]]]) -> str:
+    """The checkpoint without its upper layers, in float32."""
+    figures = []
+    for depth in DEPTHS:
+        cut, judge = judges / "peers" / f"checkpoint-{depth}", judges / "peers" / f"fp32-{depth}"
+        if not judge.exists():
+            from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+
+            from lager_onnx.export import export_judge  # noqa: PLC0415
+
+            whole = hugging_face(checkpoint, judges / "peers")
+            AutoModelForCausalLM.from_pretrained(whole, num_hidden_layers=depth).save_pretrained(cut)
+            AutoTokenizer.from_pretrained(whole).save_pretrained(cut)
+            export_judge(cut, judge, verify_judge=False)
+        figures.append(seconds(open_engine(judge / GRAPH_FILE, device="cpu", threads=threads), prompts))
+    lines = [
+        "| layers, 8 prompts of 512 tokens | " + " | ".join(map(str, DEPTHS)) + " |",
+        "|---|" + "---|" * len(DEPTHS),
+    ]
+    return "\n".join([*lines, "| fp32, ms | " + " | ".join(f"{1000 * figure:.0f}" for figure in figures) + " |"])
 
 
 def seconds(engine: Engine, prompts: Callable[[], list[list[int]]]) -> float:

@@ -5,6 +5,7 @@ None of them shows hidden states, so they give the expectation score of the last
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +74,16 @@ def openvino(precision: str) -> Opener:
                 modes["THROUGHPUT"] = core.compile_model(
                     file, "CPU", {**hint, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
                 )
-            rows: dict[int, Logits] = {}
-            queue = library.AsyncInferQueue(modes["THROUGHPUT"], threads)
-            queue.set_callback(lambda request, index: rows.__setitem__(index, request.get_output_tensor().data.copy()))
-            for index, prompt in enumerate(prompts):
-                queue.start_async([np.asarray([prompt])], userdata=index)
-            queue.wait_all()
-            return np.concatenate([rows[index] for index in range(len(prompts))])
+            requests = [modes["THROUGHPUT"].create_infer_request() for _ in range(threads)]
+
+            def part(number: int) -> list[Logits]:
+                return [np.array(requests[number].infer([np.asarray([p])])[0]) for p in prompts[number::threads]]
+
+            rows = np.zeros((len(prompts), len(spec.score_token_ids)), np.float32)
+            with ThreadPoolExecutor(threads) as pool:
+                for number, logits in enumerate(pool.map(part, range(threads))):
+                    rows[number::threads] = np.concatenate(logits) if logits else 0
+            return rows
 
         return logits
 

@@ -38,10 +38,11 @@ PRECISIONS = ("fp32", "int8", "int4")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--only", help="Contenders whose name holds this.")
+@click.option("--report", "only_report", is_flag=True, help="Measure nothing, but write of what runs.jsonl holds.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="BENCHMARKS.md", show_default=True)
 def main(
     judges: Path, checkpoint: str, records: Path | None, first: int, rounds: int, threads: int, only: str | None,
-    output: Path,
+    only_report: bool, output: Path,
 ) -> None:  # fmt: skip
     """Benchmarks on this machine."""
     encoder = PromptEncoder(judges / "fp32", JudgeSpec.load(judges / "fp32"))
@@ -51,15 +52,19 @@ def main(
         sets[f"{len(rows)} records of {records.stem}"] = encoder.encode([encoder.user_turn(row) for row in rows])
     (judges / "peers").mkdir(exist_ok=True)
     names = [name for name in CONTENDERS if not only or only in name]
+    log = judges / "peers" / "runs.jsonl"
+    if not only_report:
+        with log.open("w") as file:
+            for name, found in measure(judges, checkpoint, sets, names, rounds, threads):
+                file.write(json.dumps({"contender": name, **found}) + "\n")
+                file.flush()
+                speeds = [tokens(sets[title]) / of_set["seconds"] for title, of_set in found["sets"].items()]
+                click.echo(f"{name}: {', '.join(f'{speed:.0f}' for speed in speeds)} tokens/s", err=True)
     runs: dict[str, list[dict[str, Any]]] = {}
-    with (judges / "peers" / "runs.jsonl").open("w") as log:
-        for name, run in measure(judges, checkpoint, sets, names, rounds, threads):
-            runs.setdefault(name, []).append(run)
-            log.write(json.dumps({"contender": name, **run}) + "\n")
-            log.flush()
-            speeds = ", ".join(f"{tokens(sets[title]) / found['seconds']:.0f}" for title, found in run["sets"].items())
-            click.echo(f"{name}: {speeds} tokens/s", err=True)
-    text = report(sets, runs, ceilings(threads), growth(judges, threads), judges, threads)
+    for line in log.read_text().splitlines():
+        found = json.loads(line)
+        runs.setdefault(found.pop("contender"), []).append(found)
+    text = report(sets, runs, ceilings(threads), growth(judges, checkpoint, threads), judges, threads)
     output.write_text(text + "\n" + (FOLDER / "notes.md").read_text())
     click.echo(text)
 
@@ -86,7 +91,7 @@ def measure(
 
 
 def run(name: str, command: list[str]) -> bytes:
-    """The last line that a contender prints. One that hangs is started once more (OpenVINO's queue does, rarely)."""
+    """The last line that a contender prints. One that hangs is started once more."""
     for attempt in ("hung, is started again", "hung twice"):
         try:
             done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)

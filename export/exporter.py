@@ -7,7 +7,7 @@ from pathlib import Path
 from lager_onnx.export.calibration import agreement, scores_of
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
-from lager_onnx.export.package import folder_size, new_folder, package_versions, write_graph, write_rest
+from lager_onnx.export.package import folder_size, package_versions, write_graph, write_rest
 from lager_onnx.export.quantize import Reference, quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.sample_prompts import sample_prompts
@@ -20,6 +20,7 @@ from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision, Target
 from lager_onnx.models.template import Template
+from lager_onnx.runtime.new_folder import new_folder
 from lager_onnx.runtime.session import open_session
 
 logger = logging.getLogger(__name__)

@@ -30,6 +30,12 @@ class RecordError(LagerError):
     exit_code = 2
 
 
+class LabelError(LagerError):
+    """Labels that cannot be learned from or compared with: missing, no numbers, out of scale, all the same, too few."""
+
+    exit_code = 2
+
+
 class OutputError(LagerError):
     """An output file that must not be written, or that could not be."""
 

@@ -18,6 +18,7 @@ SPEC_FILE = "judge.json"
 GRAPH_FILE = "model.onnx"
 WEIGHTS_FILE = "model.onnx_data"
 TOKENIZER_FILE = "tokenizer.json"
+CARD_FILE = "README.md"
 
 Lens = Literal["raw", "norm"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]

@@ -28,7 +28,7 @@ def start_checking(folder: Path, spec: JudgeSpec) -> Callable[[], None]:
         A function that waits for the end and raises `JudgeFolderError` for a file that is not the exporter's.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checksums")
-    futures = {name: pool.submit(_sha256, folder / name) for name in spec.checksums}
+    futures = {name: pool.submit(checksum, folder / name) for name in spec.checksums}
     pool.shutdown(wait=False)
 
     def finish() -> None:
@@ -42,6 +42,7 @@ def start_checking(folder: Path, spec: JudgeSpec) -> Callable[[], None]:
     return finish
 
 
-def _sha256(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,33 @@
+"""Splits records so that those of one group stay together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lager_onnx.models.errors import LabelError
+
+Rows = npt.NDArray[np.intp]
+
+
+def group_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> list[tuple[Rows, Rows]]:
+    """Training and test rows of every fold; every row is tested once, and no group is on both sides.
+
+    Groups are shuffled, then the largest go first, each to the fold that has fewest rows.
+
+    Raises:
+        LabelError: fewer groups than folds.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups):
+        members[group].append(row)
+    if len(members) < folds:
+        raise LabelError(f"{len(members)} groups of records cannot be split into {folds} folds: label more responses")
+    names = sorted(members)
+    np.random.default_rng(seed).shuffle(names)
+    parts: list[list[int]] = [[] for _ in range(folds)]
+    for name in sorted(names, key=lambda name: -len(members[name])):
+        min(parts, key=len).extend(members[name])
+    every = np.arange(len(groups))
+    return [(np.setdiff1d(every, part), np.sort(np.asarray(part, dtype=np.intp))) for part in parts]

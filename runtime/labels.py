@@ -1,0 +1,100 @@
+"""Reads what people said of responses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lager_onnx.models.errors import LabelError, RecordError
+from lager_onnx.models.scale import Scale
+from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.layer_cache import UngradableError, cache_folder, layer_logits
+from lager_onnx.runtime.records import Format, read_rows
+from lager_onnx.runtime.run import with_criterion
+from lager_onnx.runtime.tuning import Labelled
+
+
+@dataclass(frozen=True)
+class LabelledRecord:
+    """A record with its label.
+
+    Attributes:
+        where: file and line, for messages.
+        record: its fields.
+        label: in the units of the scale.
+        group: what ties records together that must not be torn apart, such as those of one response.
+    """
+
+    where: str
+    record: Mapping[str, Any]
+    label: float
+    group: str
+
+
+def read_labelled(
+    source: str,
+    scale: Scale,
+    *,
+    field: str = "human_score",
+    format_: Format | None = None,
+    criterion: str | None = None,
+) -> list[LabelledRecord]:
+    """Reads labelled records; those of the same `group`, or else of the same instruction and response, belong together.
+
+    Args:
+        source: file, or "-" for standard input.
+        scale: of the judge.
+        field: that holds the label, a number.
+        format_: of the file; by default its ending tells.
+        criterion: for records that name neither criterion nor rubric.
+
+    Raises:
+        RecordError: a row that cannot be read.
+        LabelError: a label is missing, no number, or out of scale; there are no rows.
+    """
+    rows = []
+    for row in read_rows(source, format_):
+        if row.error:
+            raise type(row.error)(f"{row.where}: {row.error}") from row.error
+        label = _label(row.record, field, row.where)
+        if not min(scale.values) <= label <= max(scale.values):
+            raise LabelError(
+                f"{row.where}: the label {label:g} in field {field!r} is out of the judge's scale "
+                f"{min(scale.values):g} to {max(scale.values):g}"
+            )
+        group = row.record.get("group") or "\0".join(str(row.record.get(name)) for name in ("instruction", "response"))
+        rows.append(LabelledRecord(row.where, with_criterion(row.record, criterion), label, str(group)))
+    if not rows:
+        raise LabelError(f"{source} holds no records")
+    return rows
+
+
+def _label(record: Mapping[str, Any], field: str, where: str) -> float:
+    value = record.get(field)
+    if value is None or value == "":
+        raise LabelError(f"{where}: no label in field {field!r}: add it, or name another field with --label")
+    try:
+        label = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        label = math.nan
+    if not math.isfinite(label):
+        raise LabelError(f"{where}: the label {value!r} in field {field!r} is not a number")
+    return label
+
+
+def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:
+    """Layer logits and labels of records; logits are kept in `folder`, the cache folder by default.
+
+    Raises:
+        RecordError: a record that cannot be graded.
+    """
+    records = [row.record for row in rows]
+    try:
+        logits = layer_logits(judge, records, folder or cache_folder())
+    except UngradableError as error:
+        raise RecordError(f"{rows[error.number].where}: {error}") from error
+    labels = np.array([row.label for row in rows])
+    return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))

@@ -1,0 +1,73 @@
+"""Layer logits of records, computed once for a judge and its records."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from lager_onnx.models.errors import RecordError
+from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+
+Array = npt.NDArray[np.float32]
+
+
+class UngradableError(RecordError):
+    """A record that cannot be graded, and its number, from 0."""
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.number = number
+
+
+def cache_folder() -> Path:
+    """Where layer logits are kept: `lager-onnx` in $XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lager-onnx"
+
+
+def layer_logits(
+    judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path, *, batch_tokens: int = BATCH_TOKENS
+) -> Array:
+    """Layer logits of records, (records, L + 1, K); those that were computed before are read from `folder`.
+
+    They do not depend on the layer weights, so a tuned judge finds what was computed with the untuned one. What an
+    interrupted run has computed is kept and not computed again.
+
+    Raises:
+        UngradableError: a record that cannot be graded; all before it are kept.
+    """
+    path = folder / f"{_key(judge, records)}.layer_logits"
+    shape = (judge.spec.num_layers + 1, len(judge.spec.scale.values))
+    row_bytes = 4 * shape[0] * shape[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    done = path.stat().st_size // row_bytes if path.exists() else 0
+    if done < len(records):
+        with path.open("r+b" if path.exists() else "wb") as file:
+            file.truncate(done * row_bytes)  # what a killed run wrote by half
+            file.seek(0, os.SEEK_END)
+            grades = judge.score_stream(records[done:], batch_tokens=batch_tokens, hurry_to_errors=True)
+            for number, grade in enumerate(
+                tqdm(grades, total=len(records), initial=done, unit=" responses", disable=None), start=done
+            ):
+                if isinstance(grade, RecordError):
+                    raise UngradableError(str(grade), number) from grade
+                file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
+    return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
+
+
+def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:
+    spec = judge.spec
+    weights = spec.checksums.get(WEIGHTS_FILE) or spec.checksums.get(GRAPH_FILE)
+    key = hashlib.sha256()
+    about = [weights, spec.checksums.get(TOKENIZER_FILE), spec.lens, spec.num_layers, spec.score_token_ids]
+    about += [spec.template.text, spec.chat.before, spec.chat.after, spec.chat.answer_prefix, judge.provider]
+    key.update(json.dumps(about).encode())
+    for record in records:
+        key.update(hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).digest())
+    return key.hexdigest()[:32]

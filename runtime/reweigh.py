@@ -1,0 +1,70 @@
+"""Gives a judge other layer weights; its large weights are not written again."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from lager_onnx.models.errors import JudgeFolderError
+from lager_onnx.models.model_card import model_card
+from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
+from lager_onnx.runtime.folder import checksum, read_spec
+from lager_onnx.runtime.new_folder import new_folder
+
+LAYER_WEIGHTS = "lager.layer_weights"
+_REWRITTEN = (GRAPH_FILE, SPEC_FILE, CARD_FILE)
+
+
+def reweigh(
+    judge_dir: Path, weights: Sequence[float], origin: str, *, target: Path | None = None, overwrite: bool = False
+) -> JudgeSpec:
+    """Writes a judge with other layer weights, in place or beside the old one.
+
+    All files but the graph, `judge.json` and the card are hard links to the old ones, or copies where the file system
+    has no links.
+
+    Args:
+        judge_dir: the judge.
+        weights: L + 1 numbers.
+        origin: how they came about, for `judge.json`.
+        target: folder to write; the judge's own by default.
+        overwrite: replace a judge at `target`.
+
+    Raises:
+        JudgeFolderError: no judge, or one whose graph holds no layer weights.
+        OutputError: `target` exists already.
+    """
+    spec = read_spec(judge_dir)
+    same = target is None or target.resolve() == judge_dir.resolve()
+    with new_folder(target or judge_dir, overwrite=overwrite or same) as folder:
+        for file in judge_dir.iterdir():
+            if file.is_file() and file.name not in _REWRITTEN:
+                _link(file, folder / file.name)
+        graph = ir.load(judge_dir / GRAPH_FILE)
+        value = graph.graph.initializers.get(LAYER_WEIGHTS)
+        if value is None or value.const_value is None:
+            raise JudgeFolderError(f"{judge_dir / GRAPH_FILE} holds no {LAYER_WEIGHTS}: export the judge again")
+        shape = tuple(value.const_value.shape.numpy())
+        array = np.asarray(weights, dtype=np.float32).reshape(shape)
+        value.const_value = ir.tensor(array, name=LAYER_WEIGHTS)
+        ir.save(graph, folder / GRAPH_FILE)
+        spec = replace(
+            spec,
+            layer_weights=tuple(float(weight) for weight in array.reshape(-1)),
+            weights_origin=origin,
+            checksums={**spec.checksums, GRAPH_FILE: checksum(folder / GRAPH_FILE)},
+        )
+        (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
+        (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+    return spec
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

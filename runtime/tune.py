@@ -1,0 +1,110 @@
+"""What tuning brings, estimated on responses that it has not seen, and the weights themselves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lager_onnx.models.errors import LabelError
+from lager_onnx.runtime.folds import group_folds
+from lager_onnx.runtime.metrics import METRICS, Interval, bootstrap, spearman
+from lager_onnx.runtime.tuning import Array, Distance, Labelled, Loss, Recipe, fit, fit_as_the_paper
+
+# Pulls towards uniform weights to choose from; the first leaves them as they are.
+STRENGTHS: Final = (1e4, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+_INNER_FOLDS: Final = 4
+
+Fit = Callable[[Labelled, Sequence[str]], Array]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What k-fold cross-validation says of tuning.
+
+    Attributes:
+        table: for each method ("uniform", "as stored", "tuned", on records that its fold did not learn from) the
+            figures of `METRICS` with intervals.
+        gain: Spearman of tuned less that of the better of the other two, on the same resamples.
+    """
+
+    table: dict[str, dict[str, Interval]]
+    gain: Interval
+
+    @property
+    def helps(self) -> bool:
+        """Whether the gain can be told from chance."""
+        return self.gain.low > 0
+
+    def describe(self, records: int, groups: int, folds: int) -> str:
+        """A table and a sentence for people."""
+        lines = [f"{records} labels, {groups} groups, {folds} folds; 95% intervals by resampling groups", ""]
+        lines.append(f"{'':12s}" + "".join(f"{name:28s}" for name in METRICS))
+        for method, figures in self.table.items():
+            lines.append(f"{method:12s}" + "".join(f"{figures[name]!s:28s}" for name in METRICS))
+        verdict = "Tuning helps" if self.helps else "Tuning brings nothing that can be told from chance"
+        return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
+
+
+def recipe(name: Recipe, *, alpha: float, distance: Distance, epochs: int) -> Fit:
+    """How weights are learned from labelled records and their groups."""
+    if name == "paper":
+        return lambda data, _: fit_as_the_paper(data, alpha=alpha, distance=distance, epochs=epochs)
+    return lambda data, groups: fit_regularised(data, groups, alpha=alpha, distance=distance)
+
+
+def fit_regularised(data: Labelled, groups: Sequence[str], *, alpha: float, distance: Distance) -> Array:
+    """Weights (L + 1,) with the pull towards uniform that does best on groups that were left out.
+
+    With few groups the strongest pull is taken: what cannot be checked is not learned.
+    """
+    if len(set(groups)) < 2 * _INNER_FOLDS:
+        return fit(data, Loss(alpha, distance, STRENGTHS[0]))
+    bare = Loss(alpha, distance)
+    folds = group_folds(groups, _INNER_FOLDS, seed=1)
+
+    def left_out(strength: float) -> float:
+        losses = []
+        for train, test in folds:
+            weights = fit(data.at(train), Loss(alpha, distance, strength))
+            losses.append(bare(np.log(np.maximum(weights, 1e-300)), data.at(test))[0] * len(test))
+        return sum(losses) / len(data.labels)
+
+    best = min(STRENGTHS, key=left_out)  # of equals the strongest, which comes first
+    return fit(data, Loss(alpha, distance, best))
+
+
+def check(data: Labelled, groups: Sequence[str], folds: int) -> None:
+    """Raises `LabelError` where nothing can be learned or estimated."""
+    if np.ptp(data.labels) == 0:
+        raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
+    group_folds(groups, folds)
+
+
+def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, folds: int) -> Estimate:
+    """Cross-validates `learn` over groups.
+
+    Raises:
+        LabelError: labels are all the same, or there are fewer groups than folds.
+    """
+    check(data, groups, folds)
+    tuned = np.empty(len(data.labels))
+    for train, test in group_folds(groups, folds):
+        weights = learn(data.at(train), [groups[row] for row in train])
+        tuned[test] = data.at(test).scores(weights)
+    layers = data.logits.shape[1]
+    scores = {"uniform": data.scores(np.full(layers, 1 / layers)), "as stored": data.scores(stored), "tuned": tuned}
+    table = {
+        method: {name: bootstrap(_of(metric, found, data.labels), groups) for name, metric in METRICS.items()}
+        for method, found in scores.items()
+    }
+    other = max(("uniform", "as stored"), key=lambda method: np.nan_to_num(table[method]["Spearman"].value, nan=-1))
+    mine, theirs = _of(spearman, tuned, data.labels), _of(spearman, scores[other], data.labels)
+    return Estimate(table, bootstrap(lambda rows: mine(rows) - theirs(rows), groups))
+
+
+def _of(
+    metric: Callable[[Array, Array], float], scores: Array, labels: Array
+) -> Callable[[npt.NDArray[np.intp]], float]:
+    return lambda rows: metric(scores[rows], labels[rows])
