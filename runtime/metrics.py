@@ -27,6 +27,35 @@ def mean_absolute_error(scores: Array, labels: Array) -> float:
     return float(np.abs(scores - labels).mean())
 
 
+def kendall(scores: Array, labels: Array) -> float:
+    """Tau-b, which counts ties; NaN where all scores or all labels are the same."""
+    return float(stats.kendalltau(scores, labels).statistic) if np.ptp(scores) and np.ptp(labels) else float("nan")
+
+
+def weighted_kappa(scores: Array, labels: Array, values: Array) -> float:
+    """Cohen's kappa with quadratic weights, of scores and labels rounded to the values of the scale, (K,).
+
+    1 - sum of (difference of values)^2 over pairs as observed / the same as if scores and labels were independent.
+    """
+    rounded, people = (values[np.abs(values - given[:, None]).argmin(axis=-1)] for given in (scores, labels))
+    observed = ((rounded - people) ** 2).mean()
+    by_chance = (rounded**2).mean() + (people**2).mean() - 2 * rounded.mean() * people.mean()
+    return float(1 - observed / by_chance) if by_chance else float("nan")
+
+
+def calibration_error(probabilities: Array, labels: Array, values: Array, *, bins: int = 10) -> float:
+    """Expected calibration error: how far the likeliest score's probability is from how often it is right.
+
+    Mean over bins of equal width, weighted by their records, of |mean confidence - share right|. A label between two
+    values counts as the nearest.
+    """
+    confidence = probabilities.max(axis=-1)
+    right = probabilities.argmax(axis=-1) == np.abs(values - labels[:, None]).argmin(axis=-1)
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    sums = [np.bincount(which, weights=given, minlength=bins) for given in (confidence, right)]
+    return float(np.abs(sums[0] - sums[1]).sum() / len(labels))
+
+
 METRICS: dict[str, Metric] = {"Spearman": spearman, "Pearson": pearson, "mean absolute error": mean_absolute_error}
 
 

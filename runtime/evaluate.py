@@ -1,0 +1,108 @@
+"""How well a judge agrees with people, beside every baseline."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lager_onnx.runtime import metrics
+from lager_onnx.runtime.methods import Method, best_layer, methods
+from lager_onnx.runtime.metrics import Interval, bootstrap
+from lager_onnx.runtime.tuning import Array, Labelled
+
+JUDGE = "LAGER as stored"
+Figure = Callable[[Method, Labelled], float]
+
+FIGURES: dict[str, Figure] = {
+    "spearman": lambda method, data: metrics.spearman(method.scores, data.labels),
+    "pearson": lambda method, data: metrics.pearson(method.scores, data.labels),
+    "kendall": lambda method, data: metrics.kendall(method.scores, data.labels),
+    "mae": lambda method, data: metrics.mean_absolute_error(method.scores, data.labels),
+    "kappa": lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values),
+    "ece": lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One method on one part of the records.
+
+    Attributes:
+        part: "all", or a field and its value, such as "criterion=fluency".
+        records: how many.
+        method: its name.
+        figures: of `FIGURES`, with intervals.
+        distinct: number of different scores.
+        lead: Spearman of the judge less this method's, on the same resamples; None for the judge itself.
+    """
+
+    part: str
+    records: int
+    method: str
+    figures: dict[str, Interval]
+    distinct: int
+    lead: Interval | None
+
+
+def evaluate(
+    data: Labelled,
+    groups: Sequence[str],
+    stored: Array,
+    parts: dict[str, Sequence[str]],
+    *,
+    ablations: bool = False,
+    resamples: int = 1000,
+) -> list[Agreement]:
+    """Compares every method with the labels, over all records and over every part of them.
+
+    Args:
+        data: layer logits and labels.
+        groups: of every record; intervals resample whole groups.
+        stored: the judge's layer weights.
+        parts: for each field to split by, its value in every record; fields with one value only are passed over.
+        ablations: see `methods`.
+        resamples: of the bootstrap.
+    """
+    every = np.arange(len(data.labels))
+    rows = {"all": every}
+    for field, values in parts.items():
+        named = np.asarray(values)
+        if len(set(values)) > 1:
+            rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
+    found = []
+    for part, chosen in rows.items():
+        picked, names = data.at(chosen), [groups[row] for row in chosen]
+        found += _compare(part, picked, names, stored, ablations=ablations, resamples=resamples)
+    return found
+
+
+def _compare(
+    part: str, data: Labelled, groups: Sequence[str], stored: Array, *, ablations: bool, resamples: int
+) -> list[Agreement]:
+    compared = [*methods(data, stored, ablations=ablations), best_layer(data, metrics.spearman)]
+    judge = next(method for method in compared if method.name == JUDGE)
+    agreements = []
+    for method in compared:
+        figures = {
+            name: bootstrap(
+                lambda rows, figure=figure, method=method: figure(_rows(method, rows), data.at(rows)),  # type: ignore[misc]
+                groups, resamples=resamples,
+            )
+            for name, figure in FIGURES.items()
+        }  # fmt: skip
+        lead = None
+        if method is not judge:
+            lead = bootstrap(
+                lambda rows, method=method: (  # type: ignore[misc]
+                    metrics.spearman(judge.scores[rows], data.labels[rows])
+                    - metrics.spearman(method.scores[rows], data.labels[rows])
+                ),
+                groups, resamples=resamples,
+            )  # fmt: skip
+        distinct = len(np.unique(np.round(method.scores, 6)))
+        agreements.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
+    return agreements
+
+
+def _rows(method: Method, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Method:
+    return Method(method.name, method.scores[rows], method.probabilities[rows])

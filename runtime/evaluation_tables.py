@@ -1,0 +1,67 @@
+"""An evaluation as text, JSON or CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from itertools import groupby
+
+from lager_onnx.runtime.evaluate import FIGURES, Agreement
+from lager_onnx.runtime.metrics import Interval
+
+_WIDTH = 22
+
+
+def as_text(agreements: Sequence[Agreement]) -> str:
+    """A table a part, for the terminal."""
+    blocks = []
+    for part, rows in groupby(agreements, key=lambda agreement: agreement.part):
+        lines: list[str] = []
+        for row in rows:
+            if not lines:
+                heading = f"{part}, {row.records} records"
+                lines = [f"{heading:38s}" + "".join(f"{name:{_WIDTH}s}" for name in FIGURES) + f"{'distinct':10s}lead"]
+            cells = "".join(f"{_short(row.figures[name]):{_WIDTH}s}" for name in FIGURES)
+            lead = _short(row.lead) if row.lead else ""
+            lines.append(f"  {row.method:36s}{cells}{row.distinct:<10d}{lead}".rstrip())
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def as_json(agreements: Sequence[Agreement]) -> str:
+    """A list of objects, one a part and method; intervals are objects with value, low, high (null for NaN)."""
+    return json.dumps([_plain(agreement) for agreement in agreements], indent=2)
+
+
+def as_csv(agreements: Sequence[Agreement]) -> str:
+    """One line a part and method."""
+    file = io.StringIO()
+    names = [f"{name}{end}" for name in (*FIGURES, "lead") for end in ("", "_low", "_high")]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["part", "records", "method", "distinct", *names])
+    for row in agreements:
+        numbers: list[float | str] = []
+        for interval in (*(row.figures[name] for name in FIGURES), row.lead):
+            numbers += [interval.value, interval.low, interval.high] if interval else [""] * 3
+        writer.writerow([row.part, row.records, row.method, row.distinct, *numbers])
+    return file.getvalue()
+
+
+def _short(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f},{interval.high:.3f}]"
+
+
+def _plain(row: Agreement) -> dict[str, object]:
+    return {
+        "part": row.part,
+        "records": row.records,
+        "method": row.method,
+        "distinct": row.distinct,
+        **{name: _numbers(row.figures[name]) for name in FIGURES},
+        "lead": _numbers(row.lead) if row.lead else None,
+    }
+
+
+def _numbers(interval: Interval) -> dict[str, float | None]:
+    numbers = {"value": interval.value, "low": interval.low, "high": interval.high}
+    return {name: None if number != number else number for name, number in numbers.items()}  # noqa: PLR0124 - NaN

@@ -1,0 +1,68 @@
+"""LAGER and its baselines, all special cases of the same layer logits (METHOD section 2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from lager_onnx.runtime.tuning import Labelled
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What one way of reading the layer logits says.
+
+    Attributes:
+        name: of the method.
+        scores: (records,), in the units of the scale.
+        probabilities: P(s), (records, K).
+    """
+
+    name: str
+    scores: Array
+    probabilities: Array
+
+
+def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[Method]:
+    """The methods of the paper's tables.
+
+    Args:
+        data: layer logits and labels; the labels choose the best single layer only.
+        stored: the judge's own layer weights, (L + 1,).
+        ablations: add {max, expectation} of {logits, probabilities} with {stored, uniform} weights.
+    """
+    layers = data.logits.shape[1]
+    uniform, last = np.full(layers, 1 / layers), np.eye(layers)[-1]
+    found = [
+        _read("vanilla", data, last, maximum=True),
+        _read("expectation", data, last),
+        _read("LAGER uniform", data, uniform),
+        _read("LAGER as stored", data, stored),
+    ]
+    if ablations:
+        for weights, which in ((uniform, "uniform"), (stored, "stored")):
+            for probabilities in (False, True):
+                for maximum in (True, False):
+                    if probabilities or maximum:  # the others are LAGER itself
+                        what = "probabilities" if probabilities else "logits"
+                        name = f"{'max' if maximum else 'expectation'} of {what}, {which}"
+                        found.append(_read(name, data, weights, probabilities=probabilities, maximum=maximum))
+    return found
+
+
+def best_layer(data: Labelled, agreement: Callable[[Array, Array], float]) -> Method:
+    """The expectation of the single layer that agrees best with these very labels: an oracle, not a method."""
+    single = [_read(f"layer {row} (oracle)", data, weights) for row, weights in enumerate(np.eye(data.logits.shape[1]))]
+    return max(single, key=lambda method: np.nan_to_num(agreement(method.scores, data.labels), nan=-1))
+
+
+def _read(name: str, data: Labelled, weights: Array, *, probabilities: bool = False, maximum: bool = False) -> Method:
+    if probabilities:
+        p: Array = np.einsum("l,nlk->nk", weights, softmax(data.logits, axis=-1))
+    else:
+        p = softmax(np.einsum("l,nlk->nk", weights, data.logits), axis=-1)
+    return Method(name, data.values[p.argmax(axis=-1)] if maximum else p @ data.values, p)
