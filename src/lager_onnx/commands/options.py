@@ -1,0 +1,21 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+
+import click
+
+JUDGE_DIR = click.argument("judge_dir", type=click.Path(path_type=Path))
+FORMAT = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["jsonl", "json", "csv"]),
+    help="Format of INPUT; by default its ending tells, and standard input is JSON lines.",
+)
+LABEL = click.option(
+    "--label", default="human_score", help="Field that holds the label, a number on the judge's scale."
+)
+DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
+THREADS = click.option(
+    "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."
+)
+CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")

@@ -1,0 +1,87 @@
+"""Learns layer weights."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
+
+
+@click.command()
+@JUDGE_DIR
+@click.argument("labelled", metavar="LABELLED")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder for the tuned judge; JUDGE_DIR by default."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a judge that is at OUTPUT already.")
+@click.option("--dry-run", is_flag=True, help="Estimate what tuning brings, and write nothing.")
+@LABEL
+@click.option(
+    "--recipe",
+    type=click.Choice(["regularised", "paper"]),
+    default="regularised",
+    help="regularised: converged, drawn to uniform weights as strongly as does best on responses left out. "
+    "paper: Adam, rate 0.01, batches of 4, the last layer first.",
+)
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Share of the cross entropy in the loss.")
+@click.option(
+    "--distance", type=click.Choice(["mae", "mse"]), default="mae", help="The rest: |score - label|, or squared."
+)
+@click.option("--epochs", type=click.IntRange(min=1), default=1, help="Passes over the labels, in the paper's recipe.")
+@click.option("--folds", type=click.IntRange(min=2), default=5, help="Of the cross-validation; no response is in two.")
+@FORMAT
+@CRITERION
+@DEVICE
+@THREADS
+def tune(
+    judge_dir: Path,
+    labelled: str,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    label: str,
+    recipe: Any,
+    alpha: float,
+    distance: Any,
+    epochs: int,
+    folds: int,
+    format_: Any,
+    criterion: str | None,
+    device: Any,
+    threads: int | None,
+) -> None:
+    """Learn the layer weights of the judge in JUDGE_DIR from the labels in LABELLED.
+
+    LABELLED holds records as for `lager score`, each with a label. Records of one `group` (or of the same
+    instruction and response) belong together. What tuning brings is estimated by cross-validation and printed before
+    the weights are written into the judge; its large weights stay as they are. Records are graded once: their layer
+    logits are kept in the cache folder, and a second run takes a second.
+
+    \b
+    Examples:
+        lager tune judges/smollm2 labelled.jsonl --dry-run
+        lager tune judges/smollm2 labelled.jsonl -o judges/smollm2-tuned --label rating
+    """
+    try:
+        from lager_onnx.runtime import reweigh  # noqa: PLC0415
+        from lager_onnx.runtime import tune as tuning  # noqa: PLC0415
+    except ImportError as error:
+        raise click.UsageError(f"tuning needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'") from error
+    import numpy as np  # noqa: PLC0415
+
+    from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
+    from lager_onnx.runtime.labels import labelled_logits, read_labelled  # noqa: PLC0415
+
+    judge = Judge.load(judge_dir, device=device, threads=threads)
+    rows = read_labelled(labelled, judge.spec.scale, field=label, format_=format_, criterion=criterion)
+    data, groups = labelled_logits(judge, rows), [row.group for row in rows]
+    learn = tuning.recipe(recipe, alpha=alpha, distance=distance, epochs=epochs)
+    found = tuning.estimate(data, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+    click.echo(found.describe(len(rows), len(set(groups)), folds))
+    if dry_run:
+        return
+    origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}, alpha {alpha:g}, {distance}"
+    weights = learn(data, groups).tolist()
+    reweigh.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
+    click.echo(f"{output or judge_dir}: {origin}", err=True)
