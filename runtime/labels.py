@@ -11,6 +11,7 @@ import numpy as np
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.label_formats import DATA_FORMATS, DataFormat
 from lager_onnx.runtime.layer_cache import UngradableError, cache_folder, layer_logits
 from lager_onnx.runtime.records import Format, read_rows
 from lager_onnx.runtime.run import with_criterion
@@ -38,6 +39,7 @@ def read_labelled(
     source: str,
     scale: Scale,
     *,
+    data: DataFormat = "plain",
     field: str = "human_score",
     format_: Format | None = None,
     criterion: str | None = None,
@@ -47,7 +49,8 @@ def read_labelled(
     Args:
         source: file, or "-" for standard input.
         scale: of the judge.
-        field: that holds the label, a number.
+        data: form in which the records are published; see `label_formats`.
+        field: that holds the label, a number; of plain records.
         format_: of the file; by default its ending tells.
         criterion: for records that name neither criterion nor rubric.
 
@@ -59,29 +62,37 @@ def read_labelled(
     for row in read_rows(source, format_):
         if row.error:
             raise type(row.error)(f"{row.where}: {row.error}") from row.error
-        label = _label(row.record, field, row.where)
-        if not min(scale.values) <= label <= max(scale.values):
-            raise LabelError(
-                f"{row.where}: the label {label:g} in field {field!r} is out of the judge's scale "
-                f"{min(scale.values):g} to {max(scale.values):g}"
-            )
-        group = row.record.get("group") or "\0".join(str(row.record.get(name)) for name in ("instruction", "response"))
-        rows.append(LabelledRecord(row.where, with_criterion(row.record, criterion), label, str(group)))
+        try:
+            for record in DATA_FORMATS[data](row.record):
+                rows.append(_labelled(row.where, record, field if data == "plain" else "human_score", scale, criterion))
+        except LabelError as error:
+            raise LabelError(f"{row.where}: {error}") from error
     if not rows:
         raise LabelError(f"{source} holds no records")
     return rows
 
 
-def _label(record: Mapping[str, Any], field: str, where: str) -> float:
+def _labelled(where: str, record: Mapping[str, Any], field: str, scale: Scale, criterion: str | None) -> LabelledRecord:
+    label = _label(record, field)
+    if not min(scale.values) <= label <= max(scale.values):
+        raise LabelError(
+            f"the label {label:g} in field {field!r} is out of the judge's scale "
+            f"{min(scale.values):g} to {max(scale.values):g}"
+        )
+    group = record.get("group") or "\0".join(str(record.get(name)) for name in ("instruction", "response"))
+    return LabelledRecord(where, with_criterion(record, criterion), label, str(group))
+
+
+def _label(record: Mapping[str, Any], field: str) -> float:
     value = record.get(field)
     if value is None or value == "":
-        raise LabelError(f"{where}: no label in field {field!r}: add it, or name another field with --label")
+        raise LabelError(f"no label in field {field!r}: add it, or name another field with --label")
     try:
         label = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         label = math.nan
     if not math.isfinite(label):
-        raise LabelError(f"{where}: the label {value!r} in field {field!r} is not a number")
+        raise LabelError(f"the label {value!r} in field {field!r} is not a number")
     return label
 
 

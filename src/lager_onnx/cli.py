@@ -8,6 +8,7 @@ import click
 from lager_onnx.commands.bench import bench
 from lager_onnx.commands.evaluate import evaluate
 from lager_onnx.commands.export import export
+from lager_onnx.commands.inspect import inspect
 from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
 from lager_onnx.commands.tune import tune
@@ -47,5 +48,5 @@ def main() -> None:
     log.setLevel(logging.INFO)
 
 
-for _command in (export, prompt, score, tune, evaluate, bench):
+for _command in (export, prompt, score, tune, evaluate, inspect, bench):
     main.add_command(_command)

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
+from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("labelled", metavar="LABELLED")
+@DATA
 @LABEL
 @click.option("--by", default="dataset,criterion", help="Fields by whose values the records are split, with commas.")
 @click.option("--ablations", is_flag=True, help="Add all combinations of max, expectation, logits and probabilities.")
@@ -24,6 +25,7 @@ from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, LA
 def evaluate(
     judge_dir: Path,
     labelled: str,
+    data: Any,
     label: str,
     by: str,
     ablations: bool,
@@ -59,7 +61,7 @@ def evaluate(
     from lager_onnx.runtime.labels import labelled_logits, read_labelled  # noqa: PLC0415
 
     judge = Judge.load(judge_dir, device=device, threads=threads)
-    rows = read_labelled(labelled, judge.spec.scale, field=label, format_=format_, criterion=criterion)
+    rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
     fields = [field.strip() for field in by.split(",") if field.strip()]
     parts = {field: [str(row.record.get(field, "")) for row in rows] for field in fields}
     found = compare(

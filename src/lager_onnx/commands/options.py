@@ -14,6 +14,13 @@ FORMAT = click.option(
 LABEL = click.option(
     "--label", default="human_score", help="Field that holds the label, a number on the judge's scale."
 )
+DATA = click.option(
+    "--data",
+    type=click.Choice(["plain", "prometheus", "helpsteer", "biggen", "reference"]),
+    default="plain",
+    help="Form of LABELLED: plain records, or as published: Prometheus' flask_eval, vicuna_eval and mt_bench_eval; "
+    "HelpSteer; BiGGen-Bench results; the reference repository's user_prompt and score.",
+)
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
+from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
 
 
 @click.command()
@@ -16,6 +16,7 @@ from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, LA
 )
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is at OUTPUT already.")
 @click.option("--dry-run", is_flag=True, help="Estimate what tuning brings, and write nothing.")
+@DATA
 @LABEL
 @click.option(
     "--recipe",
@@ -40,6 +41,7 @@ def tune(
     output: Path | None,
     overwrite: bool,
     dry_run: bool,
+    data: Any,
     label: str,
     recipe: Any,
     alpha: float,
@@ -74,14 +76,14 @@ def tune(
     from lager_onnx.runtime.labels import labelled_logits, read_labelled  # noqa: PLC0415
 
     judge = Judge.load(judge_dir, device=device, threads=threads)
-    rows = read_labelled(labelled, judge.spec.scale, field=label, format_=format_, criterion=criterion)
-    data, groups = labelled_logits(judge, rows), [row.group for row in rows]
+    rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
+    graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
     learn = tuning.recipe(recipe, alpha=alpha, distance=distance, epochs=epochs)
-    found = tuning.estimate(data, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+    found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
     click.echo(found.describe(len(rows), len(set(groups)), folds))
     if dry_run:
         return
     origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}, alpha {alpha:g}, {distance}"
-    weights = learn(data, groups).tolist()
+    weights = learn(graded, groups).tolist()
     reweigh.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
     click.echo(f"{output or judge_dir}: {origin}", err=True)
