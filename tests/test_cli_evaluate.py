@@ -101,6 +101,7 @@ def test_the_command_writes_what_it_prints(tiny_judge: Path, tmp_path: Path, mon
     labelled.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["evaluate", tiny_judge, labelled, "--device", "cpu", "--resamples", 20, "--ablations"]
     arguments += ["--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv"]
+    arguments += ["--html", tmp_path / "out.html"]
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     assert "all, 20 records" in result.stdout
@@ -109,3 +110,7 @@ def test_the_command_writes_what_it_prints(tiny_judge: Path, tmp_path: Path, mon
     assert len(figures) == 3 * 11
     for row in csv.DictReader((tmp_path / "out.csv").read_text().splitlines()):
         assert row["method"] in result.stdout
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<svg") == 2
+    assert page.count("<pre>") == 10  # the largest disagreements
+    assert "LAGER as stored" in page

@@ -18,6 +18,7 @@ from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_D
 @click.option("--resamples", type=click.IntRange(min=1), default=1000, help="Of the bootstrap behind the intervals.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures as JSON, too.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the figures as CSV, too.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write one HTML page with plots, too.")
 @FORMAT
 @CRITERION
 @DEVICE
@@ -32,6 +33,7 @@ def evaluate(
     resamples: int,
     json_file: Path | None,
     csv_file: Path | None,
+    html_file: Path | None,
     format_: Any,
     criterion: str | None,
     device: Any,
@@ -64,11 +66,16 @@ def evaluate(
     rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
     fields = [field.strip() for field in by.split(",") if field.strip()]
     parts = {field: [str(row.record.get(field, "")) for row in rows] for field in fields}
+    graded = labelled_logits(judge, rows)
     found = compare(
-        labelled_logits(judge, rows), [row.group for row in rows], np.asarray(judge.spec.layer_weights), parts,
+        graded, [row.group for row in rows], np.asarray(judge.spec.layer_weights), parts,
         ablations=ablations, resamples=resamples,
     )  # fmt: skip
     for file, written in ((json_file, tables.as_json), (csv_file, tables.as_csv)):
         if file:
             file.write_text(written(found), encoding="utf-8")
+    if html_file:
+        from lager_onnx.runtime.evaluation_page import evaluation_page  # noqa: PLC0415
+
+        html_file.write_text(evaluation_page(judge.spec, rows, graded, found), encoding="utf-8")
     click.echo(tables.as_text(found))

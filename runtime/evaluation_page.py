@@ -1,0 +1,91 @@
+"""An evaluation as one HTML page with plots."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime import metrics
+from lager_onnx.runtime.evaluate import FIGURES, Agreement
+from lager_onnx.runtime.html_page import page, plot, table, text
+from lager_onnx.runtime.labels import LabelledRecord
+from lager_onnx.runtime.tuning import Array, Labelled
+
+_DISAGREEMENTS: Final = 10
+_SHOWN: Final = 1500  # characters of a response
+
+
+def evaluation_page(
+    spec: JudgeSpec, rows: Sequence[LabelledRecord], data: Labelled, agreements: Sequence[Agreement]
+) -> str:
+    """The page: figures, per-layer correlation, layer weights, histograms, scatter, largest disagreements.
+
+    Args:
+        spec: of the judge.
+        rows: labelled records.
+        data: their layer logits and labels.
+        agreements: of all methods and parts.
+    """
+    stored = np.asarray(spec.layer_weights)
+    scores = data.scores(stored)
+    sections = [
+        ("Agreement", _figures(agreements)),
+        ("Layers", plot(_layers(data, stored))),
+        ("Scores and labels", plot(_scores(data, scores))),
+        ("Largest disagreements", _disagreements(rows, data, scores)),
+    ]
+    return page(f"{spec.source['checkpoint']} on {len(rows)} labels", sections)
+
+
+def _figures(agreements: Sequence[Agreement]) -> str:
+    header = ["part", "records", "method", *FIGURES, "distinct scores", "LAGER leads by"]
+    return table(
+        header,
+        [
+            [row.part, row.records, row.method, *row.figures.values(), row.distinct, row.lead or ""]
+            for row in agreements
+        ],
+    )
+
+
+def _layers(data: Labelled, stored: Array) -> Figure:
+    layers = data.logits.shape[1]
+    single = [metrics.spearman(data.scores(weights), data.labels) for weights in np.eye(layers)]
+    figure = Figure(figsize=(10, 5))
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.plot(range(layers), single, marker=".", label="expectation of one layer")
+    above.axhline(metrics.spearman(data.scores(stored), data.labels), color="C1", label="LAGER as stored")
+    above.set_ylabel("Spearman")
+    above.legend()
+    below.bar(range(layers), stored)
+    below.set_ylabel("layer weight")
+    below.set_xlabel("row: 0 embedding, last behind the final norm")
+    return figure
+
+
+def _scores(data: Labelled, scores: Array) -> Figure:
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2)
+    bins = np.linspace(data.values.min(), data.values.max(), 21).tolist()
+    left.hist([data.labels, scores], bins=bins, label=["labels", "LAGER"])
+    left.legend()
+    left.set_xlabel("score")
+    right.scatter(data.labels, scores, s=8, alpha=0.5)
+    right.set_xlabel("label")
+    right.set_ylabel("LAGER")
+    return figure
+
+
+def _disagreements(rows: Sequence[LabelledRecord], data: Labelled, scores: Array) -> str:
+    """By ranks: a judge may be of another opinion on where the middle lies."""
+    ranks = [np.argsort(np.argsort(values)) / len(values) for values in (scores, data.labels)]
+    worst = np.argsort(-np.abs(ranks[0] - ranks[1]))[:_DISAGREEMENTS]
+    boxes = []
+    for row in worst:
+        record = rows[row].record
+        shown = str(record.get("response") or record.get("prompt") or "")[:_SHOWN]
+        heading = f"{rows[row].where}: label {data.labels[row]:g}, LAGER {scores[row]:.2f}"
+        boxes.append(text(f"{heading}\n{record.get('criterion', '')}\n\n{shown}"))
+    return "\n".join(boxes)

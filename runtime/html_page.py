@@ -1,0 +1,46 @@
+"""Self-contained HTML pages: text, tables and plots in one file, nothing fetched."""
+
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from matplotlib.figure import Figure
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }}
+table {{ border-collapse: collapse; font-size: 13px }}
+td, th {{ padding: .2em .7em; text-align: left; vertical-align: top }}
+tr:nth-child(even) {{ background: #f4f4f4 }} pre {{ white-space: pre-wrap; background: #f4f4f4; padding: .7em }}
+svg {{ max-width: 100%; height: auto }}
+</style></head><body><h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
+    """A whole page from headings and the HTML below each."""
+    body = "\n".join(f"<h2>{html.escape(heading)}</h2>\n{content}" for heading, content in sections)
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; cells are text and are escaped."""
+    lines = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in header) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows]
+    return "<table>" + "\n".join(lines) + "</table>"
+
+
+def text(content: str) -> str:
+    """Text as it stands, in a box."""
+    return f"<pre>{html.escape(content)}</pre>"
+
+
+def plot(figure: Figure) -> str:
+    """A figure as SVG."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", bbox_inches="tight")
+    svg = file.getvalue()
+    return svg[svg.index("<svg") :]
