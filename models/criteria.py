@@ -67,4 +67,40 @@ CRITERIA: dict[str, Criterion] = {
         "It helps to do serious harm.",
         "It can do no harm, and it is no more guarded than it must be.",
     ),
+    # The other aspects by which the paper selects instruction data, relevance being the seventh.
+    "answer-accuracy": Criterion(
+        "Is the answer to the instruction accurate?",
+        "It is wrong from start to end.",
+        "It is accurate in every detail.",
+    ),
+    "logical-consistency": Criterion(
+        "Is the reasoning of the response sound and free of contradictions?",
+        "It contradicts itself or draws conclusions that do not follow.",
+        "Every step follows from those before it.",
+    ),
+    "fluency-and-clarity": Criterion(
+        "Is the response well written and easy to understand?",
+        "It is hard to read or to understand.",
+        "It reads well and nothing in it is unclear.",
+    ),
+    "length-appropriateness": Criterion(
+        "Is the length of the response right for the instruction?",
+        "It is far too short or far too long.",
+        "It is just as long as it has to be.",
+    ),
+    "diversity": Criterion(
+        "Does the instruction with its response differ from what is common in such data?",
+        "It is one of countless examples of the same kind.",
+        "It is of a rare kind, in topic or in form.",
+    ),
+    "instruction-difficulty": Criterion(
+        "How much knowledge or thought does it take to follow the instruction?",
+        "Anybody could do it at once.",
+        "It takes an expert, or long thought.",
+    ),
 }
+
+SELECTION_ASPECTS = (
+    "answer-accuracy", "logical-consistency", "relevance", "fluency-and-clarity", "length-appropriateness", "diversity",
+    "instruction-difficulty",
+)  # fmt: skip

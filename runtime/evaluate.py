@@ -1,6 +1,6 @@
 """How well a judge agrees with people, beside every baseline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,7 @@ def evaluate(
     data: Labelled,
     groups: Sequence[str],
     stored: Array,
-    parts: dict[str, Sequence[str]],
+    parts: Mapping[str, Sequence[str]],
     *,
     ablations: bool = False,
     resamples: int = 1000,
@@ -71,7 +71,7 @@ def evaluate(
             rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
     found = []
     for part, chosen in rows.items():
-        picked, names = data.at(chosen), [groups[row] for row in chosen]
+        picked, names = data.at(chosen), [groups[int(row)] for row in chosen]
         found += _compare(part, picked, names, stored, ablations=ablations, resamples=resamples)
     return found
 

@@ -11,6 +11,7 @@ from lager_onnx.commands.export import export
 from lager_onnx.commands.inspect import inspect
 from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
+from lager_onnx.commands.select import select
 from lager_onnx.commands.tune import tune
 from lager_onnx.models.errors import LagerError
 
@@ -48,5 +49,5 @@ def main() -> None:
     log.setLevel(logging.INFO)
 
 
-for _command in (export, prompt, score, tune, evaluate, inspect, bench):
+for _command in (export, prompt, score, select, tune, evaluate, inspect, bench):
     main.add_command(_command)

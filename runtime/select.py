@@ -1,0 +1,120 @@
+"""Keeps the best of a set of records: graded under several aspects, ordered by the mean score."""
+
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.records import Row
+from lager_onnx.runtime.results import ResultFile
+
+Scores = dict[str, float]
+_RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A record with its scores by aspect, and what was wrong with it where it has not all of them."""
+
+    record: Mapping[str, Any]
+    scores: Scores
+    error: str | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean score over the aspects."""
+        return math.fsum(self.scores.values()) / len(self.scores)
+
+
+def how_many(keep: str, records: int) -> int:
+    """Reads "10%" (rounded up) or "500".
+
+    Raises:
+        OutputError: neither, or more than there are.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", keep.strip())
+    if match is None:
+        raise OutputError(f"--keep {keep}: write a share such as 10%, or a number of records")
+    number = math.ceil(float(match[1]) * records / 100 - 1e-9) if match[2] else float(match[1])
+    if number != int(number) or not 0 < number <= records:
+        raise OutputError(f"--keep {keep}: of {records} records, between 1 and all can be kept")
+    return int(number)
+
+
+def grade_aspects(
+    judge: Judge,
+    rows: Sequence[Row],
+    aspects: Sequence[str],
+    results: ResultFile,
+    *,
+    on_error: Literal["stop", "skip"] = "stop",
+    batch_tokens: int = BATCH_TOKENS,
+) -> list[Graded]:
+    """Grades every record under every aspect.
+
+    Each grade is a line of `results` (number of the record, criterion, score or error) as it comes; those that an
+    interrupted run has written there are not computed again.
+
+    Raises:
+        RecordError: a record that cannot be graded, unless `on_error` is "skip".
+        OutputError: the results are of another run.
+    """
+    pairs = [(number, aspect) for number in range(len(rows)) for aspect in aspects]
+    lines = list(_kept(results, pairs))
+    left = pairs[len(lines) :]
+    grades = judge.score_stream(
+        (_aspect(rows[number], aspect) for number, aspect in left),
+        batch_tokens=batch_tokens,
+        hurry_to_errors=on_error == "stop",
+    )
+    bar = tqdm(grades, total=len(pairs), initial=len(lines), unit=" grades", disable=None, file=sys.stderr)
+    for (number, aspect), grade in zip(left, bar, strict=True):
+        line: dict[str, Any] = {"record": number, "criterion": aspect}
+        problem = rows[number].error or (grade if isinstance(grade, RecordError) else None)
+        if problem and on_error == "stop":
+            raise RecordError(f"{rows[number].where}: {problem}") from problem
+        line |= {"error": str(problem)} if isinstance(grade, RecordError) or problem else {"score": grade.score}
+        results.write(line)
+        lines.append(line)
+    return [_graded(row, lines[n * len(aspects) : (n + 1) * len(aspects)]) for n, row in enumerate(rows)]
+
+
+def best(graded: Sequence[Graded], keep: int) -> list[Graded]:
+    """The `keep` records with the highest mean score, in their own order; of equals those that come first.
+
+    Raises:
+        OutputError: fewer records have a score under every aspect.
+    """
+    whole = [number for number, each in enumerate(graded) if not each.error]
+    if len(whole) < keep:
+        raise OutputError(f"{keep} records are to be kept, but only {len(whole)} have a score under every aspect")
+    chosen = sorted(whole, key=lambda number: (-graded[number].mean, number))[:keep]
+    return [graded[number] for number in sorted(chosen)]
+
+
+def _aspect(row: Row, aspect: str) -> Any:
+    """What the judge sees of a row under an aspect, its own criterion put aside; None for a row that cannot be read."""
+    if row.error:
+        return None
+    return {name: value for name, value in row.record.items() if name not in _RUBRIC_FIELDS} | {"criterion": aspect}
+
+
+def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dict[str, Any]]:
+    for line, (number, aspect) in zip(results.kept, pairs, strict=False):
+        if (line.get("record"), line.get("criterion")) != (number, aspect):
+            raise OutputError(f"{results.path} holds grades of other records or criteria: use --overwrite")
+        yield line
+    if len(results.kept) > len(pairs):
+        raise OutputError(f"{results.path} holds grades of more records: use --overwrite")
+
+
+def _graded(row: Row, lines: Sequence[dict[str, Any]]) -> Graded:
+    errors = [f"{line['criterion']}: {line['error']}" for line in lines if "error" in line]
+    scores = {line["criterion"]: float(line["score"]) for line in lines if "score" in line}
+    return Graded(row.record, scores, errors[0] if errors else None)

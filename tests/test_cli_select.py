@@ -1,0 +1,101 @@
+"""`lager select`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from lager_onnx import Judge
+from lager_onnx.cli import main
+from lager_onnx.models.criteria import CRITERIA, SELECTION_ASPECTS
+from lager_onnx.models.errors import OutputError
+from lager_onnx.runtime.select import Graded, best, how_many
+
+ASPECTS = ("relevance", "fluency")
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    rows = [{"id": n, "instruction": "Count.", "response": "good bad " * n, "criterion": "x"} for n in range(1, 13)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "in.jsonl"
+
+
+def select(judge: Path, records: Path, *more: object) -> Result:
+    arguments = ["select", judge, records, "-o", records.with_name("out.jsonl"), "--criteria", ",".join(ASPECTS), *more]
+    return CliRunner().invoke(main, [str(argument) for argument in [*arguments, "--device", "cpu"]])
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_best_by_mean_score_are_kept_in_their_order(tiny_judge: Path, records: Path) -> None:
+    result = select(tiny_judge, records, "--keep", "25%")
+    assert result.exit_code == 0, result.output
+    judge, rows = Judge.load(tiny_judge, device="cpu"), lines(records)
+    means = np.mean([[g.score for g in judge.score([r | {"criterion": a} for r in rows])] for a in ASPECTS], axis=0)
+    kept = lines(records.with_name("out.jsonl"))
+    assert [row["id"] for row in kept] == sorted((np.argsort(-means, kind="stable")[:3] + 1).tolist())
+    for row in kept:
+        assert row["score"] == pytest.approx(means[row["id"] - 1], abs=1e-4)
+        assert set(row["scores"]) == set(ASPECTS)
+        assert row["criterion"] == "x"
+
+
+def test_an_interrupted_run_goes_on(tiny_judge: Path, records: Path) -> None:
+    output, grades = records.with_name("out.jsonl"), records.with_name("out.jsonl.grades.jsonl")
+    assert select(tiny_judge, records).exit_code == 0
+    whole, kept = lines(grades), output.read_text()
+    grades.write_text("".join(json.dumps(line) + "\n" for line in whole[:7]) + '{"record": 3, "cri')
+    output.unlink()
+    assert "--resume" in select(tiny_judge, records).stderr
+    assert select(tiny_judge, records, "--resume").exit_code == 0
+    assert [(row["record"], row["criterion"]) for row in lines(grades)] == [
+        (r["record"], r["criterion"]) for r in whole
+    ]
+    assert output.read_text() == kept
+    other = select(tiny_judge, records, "--resume")
+    assert other.exit_code == 2
+    assert "exists already" in other.stderr
+    output.unlink()
+    assert "other records or criteria" in select(tiny_judge, records, "--resume", "--criteria", "coherence").stderr
+
+
+def test_records_without_a_grade_are_left_out_or_stop_the_run(tiny_judge: Path, records: Path) -> None:
+    rows = lines(records)
+    del rows[2]["response"]
+    records.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    stopped = select(tiny_judge, records)
+    assert stopped.exit_code == 2
+    assert "line 3: field 'response' is missing" in stopped.stderr
+    skipped = select(tiny_judge, records, "--on-error", "skip", "--keep", "11", "--overwrite")
+    assert skipped.exit_code == 0, skipped.output
+    assert "2 could not be graded" in skipped.stderr
+    assert [row["id"] for row in lines(records.with_name("out.jsonl"))] == [n for n in range(1, 13) if n != 3]
+
+
+def test_of_equals_the_first_are_kept() -> None:
+    graded = [Graded({"id": n}, {"a": score}) for n, score in enumerate([3.0, 4.0, 3.0, 3.0])]
+    assert [each.record["id"] for each in best(graded, 2)] == [0, 1]
+    with pytest.raises(OutputError, match="only 1"):
+        best([Graded({}, {}, "no"), Graded({}, {"a": 1.0})], 2)
+
+
+@pytest.mark.parametrize(("keep", "number"), [("10%", 3), ("100%", 25), ("7", 7), ("0.5%", 1), ("8%", 2)])
+def test_shares_are_rounded_up(keep: str, number: int) -> None:
+    assert how_many(keep, 25) == number
+
+
+@pytest.mark.parametrize("keep", ["0", "26", "101%", "some", "-1", "1.5"])
+def test_what_cannot_be_kept_is_refused(keep: str) -> None:
+    with pytest.raises(OutputError, match="--keep"):
+        how_many(keep, 25)
+
+
+def test_the_papers_aspects_are_criteria() -> None:
+    assert len(SELECTION_ASPECTS) == 7
+    assert set(SELECTION_ASPECTS) <= set(CRITERIA)
