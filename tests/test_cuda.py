@@ -7,6 +7,9 @@ import onnxruntime
 import pytest
 
 from lager_onnx import Judge
+from lager_onnx.export import export_judge
+from lager_onnx.export.verify import TOLERANCES
+from lager_onnx.models.spec import Precision
 
 pytestmark = [
     pytest.mark.cuda,
@@ -23,3 +26,16 @@ def test_cuda_scores_as_the_cpu_does(tiny_judge: Path) -> None:
     assert (cuda.provider, cpu.provider) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     got, expected = ([grade.score for grade in judge.score(records)] for judge in (cuda, cpu))
     np.testing.assert_allclose(got, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_16_bit_products_agree_with_float32(precision: Precision, smollm2_checkpoint: Path, tmp_path: Path) -> None:
+    """On a real judge, whose residual stream reaches thousands."""
+    export_judge(smollm2_checkpoint, tmp_path / "fp32", verify_judge=False)
+    export_judge(smollm2_checkpoint, tmp_path / precision, precision=precision, target="cuda", verify_judge=False)
+    records = [{"instruction": "Name a prime.", "response": "It is seven. " * number} for number in (1, 5, 50)]
+    got = Judge.load(tmp_path / precision, device="cuda").score(records)
+    expected = Judge.load(tmp_path / "fp32", device="cpu").score(records)
+    assert all(np.isfinite(grade.layer_logits).all() for grade in got)
+    allowed = TOLERANCES[precision][1] * 4
+    np.testing.assert_allclose([grade.score for grade in got], [grade.score for grade in expected], atol=allowed)
