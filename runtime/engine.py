@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +139,7 @@ class CoreEngine:
             graded = [future.result() for future in futures]
         finally:
             _cancel(futures)
+            wait_for(futures)  # nobody may copy what the reader of all cores holds once it reads on
         rest = [graded[number % self._cores][number // self._cores] for number in range(len(prompts) - 1)]
         return [first, *rest]
 
