@@ -29,7 +29,8 @@ def report(
         parts += ["", f"### {title[0].upper()}{title[1:]}", "", speed(title, prompts, runs)]
     parts += ["", "### Memory and load time", "", footprint(runs)]
     parts += ["", "## The machine's own ceiling", "", ceiling(sets, runs, ceilings, judges)]
-    parts += ["", "## How cost grows", "", growth]
+    if growth:
+        parts += ["", "## How cost grows", "", growth]
     return "\n".join(parts) + "\n"
 
 

@@ -39,10 +39,11 @@ PRECISIONS = ("fp32", "int8", "int4")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--only", help="Contenders whose name holds this.")
 @click.option("--report", "only_report", is_flag=True, help="Measure nothing, but write of what runs.jsonl holds.")
+@click.option("--grow/--no-grow", default=True, help="Measure how cost grows, too: five minutes.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="BENCHMARKS.md", show_default=True)
 def main(
     judges: Path, checkpoint: str, records: Path | None, first: int, rounds: int, threads: int, only: str | None,
-    only_report: bool, output: Path,
+    only_report: bool, grow: bool, output: Path,
 ) -> None:  # fmt: skip
     """Benchmarks on this machine."""
     encoder = PromptEncoder(judges / "fp32", JudgeSpec.load(judges / "fp32"))
@@ -64,7 +65,7 @@ def main(
     for line in log.read_text().splitlines():
         found = json.loads(line)
         runs.setdefault(found.pop("contender"), []).append(found)
-    text = report(sets, runs, ceilings(threads), growth(judges, checkpoint, threads), judges, threads)
+    text = report(sets, runs, ceilings(threads), growth(judges, checkpoint, threads) if grow else "", judges, threads)
     output.write_text(text + "\n" + (FOLDER / "notes.md").read_text())
     click.echo(text)
 
