@@ -96,7 +96,8 @@ def ceiling(sets: dict[str, list[list[int]]], runs: Runs, ceilings: dict[str, fl
     """How much of the fastest matrix product is reached, attention and all else included."""
     lines = [
         "Multiply-adds a second of onnxruntime's own matrix products, all threads, weights packed (512 x 576 x 3072), "
-        "and the share of it that the judge's projections reach while all else runs too:",
+        "and the share of it that the judge's projections reach while all else runs too (over 100% where what prompts "
+        "share is read once):",
         "",
         "| | G multiply-adds/s | " + " | ".join(sets) + " |",
         "|---|---|" + "---|" * len(sets),
