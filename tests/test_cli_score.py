@@ -115,7 +115,7 @@ def test_a_bad_record_stops_the_run_and_loses_nothing(record, message: str, tiny
     first, second, third = read(output)
     assert "error" in second
     assert "score" not in second or record == GOOD | {"score": 1}
-    assert first["score"] == third["score"]
+    assert first["score"] == pytest.approx(third["score"], abs=1e-5)  # whatever reader it met
 
 
 def test_bad_usage_is_refused_before_anything_is_written(tiny_judge: Path, records: Path, tmp_path: Path) -> None:
