@@ -11,6 +11,14 @@ from lager_onnx.models.errors import LabelError
 Rows = npt.NDArray[np.intp]
 
 
+def rows_by_group(groups: Sequence[str]) -> dict[str, list[int]]:
+    """Row numbers of every group, in the order in which groups first come."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups):
+        members[group].append(row)
+    return members
+
+
 def group_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> list[tuple[Rows, Rows]]:
     """Training and test rows of every fold; every row is tested once, and no group is on both sides.
 
@@ -19,9 +27,7 @@ def group_folds(groups: Sequence[str], folds: int, *, seed: int = 0) -> list[tup
     Raises:
         LabelError: fewer groups than folds.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for row, group in enumerate(groups):
-        members[group].append(row)
+    members = rows_by_group(groups)
     if len(members) < folds:
         raise LabelError(f"{len(members)} groups of records cannot be split into {folds} folds: label more responses")
     names = sorted(members)

@@ -1,12 +1,13 @@
 """How well scores agree with labels, and how sure one can be of it."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+from lager_onnx.runtime.folds import rows_by_group
 
 Array = npt.NDArray[np.float64]
 Metric = Callable[[Array, Array], float]
@@ -82,10 +83,8 @@ def bootstrap(
         resamples: how many.
         seed: of the resampling; with the same seed and groups, the same rows are drawn.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for row, group in enumerate(groups):
-        members[group].append(row)
-    rows, random = [np.asarray(part, dtype=np.intp) for part in members.values()], np.random.default_rng(seed)
+    rows = [np.asarray(part, dtype=np.intp) for part in rows_by_group(groups).values()]
+    random = np.random.default_rng(seed)
     drawn = [
         figure(np.concatenate([rows[pick] for pick in random.integers(0, len(rows), len(rows))]))
         for _ in range(resamples)
