@@ -97,6 +97,7 @@ CONTENDERS: dict[str, Callable[[Path, str, int], Grade]] = {
     "transformers fp32": transformers_fp32,
     "transformers bf16": transformers_bf16,
     "optimum's graph": peer(peers.optimum),
+    **{f"onnxruntime-genai {name}": peer(peers.onnxruntime_genai(name)) for name in ("fp32", "int4")},
     **{f"llama.cpp {precision}": peer(peers.llama_cpp(precision)) for precision in peers.LLAMA_CPP},
     **{f"OpenVINO {precision}": peer(peers.openvino(precision)) for precision in ("f32", "bf16", "int8")},
     REFERENCE: reference_procedure,

@@ -1,9 +1,13 @@
-"""Engines that a user would take instead: llama.cpp, OpenVINO, optimum's graph. What they need is made once.
+"""Engines that a user would take instead: llama.cpp, OpenVINO, onnxruntime-genai, optimum's graph.
+
+What they need is made once, by each one's own tools.
 
 None of them shows hidden states, so they give the expectation score of the last layer (G-Eval's) and not LAGER's.
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -84,6 +88,39 @@ def openvino(precision: str) -> Opener:
                 for number, logits in enumerate(pool.map(part, range(threads))):
                     rows[number::threads] = np.concatenate(logits) if logits else 0
             return rows
+
+        return logits
+
+    return opened
+
+
+def onnxruntime_genai(precision: str) -> Opener:
+    """The graph of onnxruntime-genai's model builder, in its own generator: logits of the last token only."""
+
+    def opened(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> LastLogits:
+        import onnxruntime_genai as library  # noqa: PLC0415
+
+        made = folder / f"genai-{precision}"
+        if not made.exists():
+            options = ["prune_lm_head=true", "int4_accuracy_level=4"]
+            command = ["-i", hugging_face(checkpoint, folder), "-o", made, "-p", precision, "-e", "cpu"]
+            command += ["-c", folder / "genai-cache", "--extra_options", *options]
+            builder = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+            subprocess.run([*builder, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        config = json.loads((made / "genai_config.json").read_text())
+        config["model"]["decoder"]["session_options"]["intra_op_num_threads"] = threads
+        (made / "genai_config.json").write_text(json.dumps(config))
+        model, wanted_ids = library.Model(str(made)), list(spec.score_token_ids)
+
+        def logits(prompts: Prompts) -> Logits:
+            rows = []
+            for prompt in prompts:
+                parameters = library.GeneratorParams(model)
+                parameters.set_search_options(max_length=len(prompt) + 1)
+                generator = library.Generator(model, parameters)
+                generator.append_tokens(prompt)
+                rows.append(generator.get_logits()[0, -1, wanted_ids])
+            return np.stack(rows)
 
         return logits
 

@@ -12,7 +12,10 @@ from lager_onnx.models.spec import JudgeSpec
 Runs = dict[str, list[dict[str, Any]]]
 
 BASELINE = "transformers fp32"
-PACKAGES = ("onnxruntime", "torch", "transformers", "openvino", "nncf", "llama_cpp_python", "optimum-onnx", "numpy")
+PACKAGES = (
+    "onnxruntime", "onnxruntime-genai", "torch", "transformers", "openvino", "nncf", "llama_cpp_python", "optimum-onnx",
+    "numpy",
+)  # fmt: skip
 
 
 def report(

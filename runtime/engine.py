@@ -21,6 +21,8 @@ from lager_onnx.runtime.session import Device, open_session, run_graph
 
 # Prompts a core. With more, it does not matter that every core reads for itself what all begin with.
 _FEW: Final = 8
+# Packing weights takes as long as it saves on about so many tokens (SmolLM2-135M in float32).
+_WORTH_PACKING: Final = 2048
 
 Outputs = dict[str, npt.NDArray[Any]]
 Wait = Callable[[], list[Outputs | None]]
@@ -79,7 +81,8 @@ class CoreEngine:
 
     No padding, no barrier between threads, and what prompts share at their beginning is read once. Where there
     are fewer rows of like prompts than half the cores, the cores work on one prompt together instead; once it is
-    read, each takes some of the prompts that begin like it.
+    read, each takes some of the prompts that begin like it. Their session starts with the weights as they lie in the
+    file, so that the first prompt need not wait; once it has read much, it is opened anew with packed ones.
 
     Args:
         together: a session with a thread for every core.
@@ -94,6 +97,7 @@ class CoreEngine:
         self._pool = ThreadPoolExecutor(cores, thread_name_prefix="lager-core")
         self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
         self._together = Reader(together)
+        self._until_packed = _WORTH_PACKING
         self._readers: list[Reader] = []
         self._borrowing = threading.Lock()
 
@@ -130,6 +134,7 @@ class CoreEngine:
             return [_first(reader.grade(prompt)) for prompt in prompts]
 
     def _grade_together(self, prompts: list[list[int]]) -> list[Outputs]:
+        self._pack_when_worth_it(sum(map(len, prompts)))
         if len(prompts) <= self._cores:
             return [_first(self._together.grade(prompt)) for prompt in prompts]
         first = _first(self._together.grade(prompts[0]))
@@ -142,6 +147,14 @@ class CoreEngine:
             wait_for(futures)  # nobody may copy what the reader of all cores holds once it reads on
         rest = [graded[number % self._cores][number // self._cores] for number in range(len(prompts) - 1)]
         return [first, *rest]
+
+    def _pack_when_worth_it(self, tokens: int) -> None:
+        """Counts what is read by all cores together; called by their one thread only."""
+        if 0 < self._until_packed <= tokens:
+            packed = Reader(open_session(self._model, device="cpu", threads=self._cores, pack=True).session)
+            packed.adopt(self._together)
+            self._together = packed
+        self._until_packed -= tokens
 
     @contextmanager
     def _borrowed(self) -> Iterator[Reader]:

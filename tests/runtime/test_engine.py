@@ -1,6 +1,7 @@
 """Readers, rows of prompts that begin alike, and both engines."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
 from lager_onnx.runtime.reader import Reader, shared
 from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
-from lager_onnx.runtime.session import open_session, run_graph
+from lager_onnx.runtime.session import OpenSession, open_session, run_graph
 
 prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
 
@@ -70,6 +71,24 @@ def test_what_all_prompts_share_is_read_once_for_all_cores(
         assert one is not None
         for name in OUTPUTS:
             np.testing.assert_allclose(one[name], other[name][0], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_packed_once_all_cores_have_read_much_together(
+    tiny_judge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counted(*arguments: Any, **options: Any) -> OpenSession:
+        opened.append(options.get("pack", False))
+        return open_session(*arguments, **options)
+
+    monkeypatch.setattr("lager_onnx.runtime.engine.open_session", counted)
+    monkeypatch.setattr("lager_onnx.runtime.engine._WORTH_PACKING", 100)
+    engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=2)
+    text = [number % 50 for number in range(60)]
+    scores = [engine.start([text], 4096)()[0]["score"] for _ in range(4)]  # type: ignore[index]
+    assert opened == [False, True]
+    np.testing.assert_allclose(scores, scores[0], atol=1e-5)
 
 
 @pytest.fixture
