@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from lager_onnx.runtime import metrics
+from lager_onnx.runtime.folds import Rows
 from lager_onnx.runtime.methods import Method, best_layer, methods
-from lager_onnx.runtime.metrics import Interval, bootstrap
+from lager_onnx.runtime.metrics import Interval, Resamples
 from lager_onnx.runtime.tuning import Array, Labelled
 
 JUDGE = "LAGER as stored"
@@ -70,39 +72,28 @@ def evaluate(
         if len(set(values)) > 1:
             rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
     found = []
-    for part, chosen in rows.items():
-        picked, names = data.at(chosen), [groups[int(row)] for row in chosen]
-        found += _compare(part, picked, names, stored, ablations=ablations, resamples=resamples)
+    for part, chosen in tqdm(rows.items(), unit=" parts", disable=None, leave=False):
+        drawn = Resamples.of_groups([groups[int(row)] for row in chosen], resamples)
+        found += _compare(part, data.at(chosen), drawn, stored, ablations=ablations)
     return found
 
 
-def _compare(
-    part: str, data: Labelled, groups: Sequence[str], stored: Array, *, ablations: bool, resamples: int
-) -> list[Agreement]:
+def _compare(part: str, data: Labelled, resamples: Resamples, stored: Array, *, ablations: bool) -> list[Agreement]:
     compared = [*methods(data, stored, ablations=ablations), best_layer(data, metrics.spearman)]
-    judge = next(method for method in compared if method.name == JUDGE)
+    sampled = {
+        method.name: {name: resamples.sample(_of(figure, method, data)) for name, figure in FIGURES.items()}
+        for method in compared
+    }
     agreements = []
     for method in compared:
-        figures = {
-            name: bootstrap(
-                lambda rows, figure=figure, method=method: figure(_rows(method, rows), data.at(rows)),  # type: ignore[misc]
-                groups, resamples=resamples,
-            )
-            for name, figure in FIGURES.items()
-        }  # fmt: skip
-        lead = None
-        if method is not judge:
-            lead = bootstrap(
-                lambda rows, method=method: (  # type: ignore[misc]
-                    metrics.spearman(judge.scores[rows], data.labels[rows])
-                    - metrics.spearman(method.scores[rows], data.labels[rows])
-                ),
-                groups, resamples=resamples,
-            )  # fmt: skip
+        figures = {name: figure.interval for name, figure in sampled[method.name].items()}
+        ahead = (sampled[JUDGE]["spearman"] - sampled[method.name]["spearman"]).interval
+        lead = None if method.name == JUDGE else ahead
         distinct = len(np.unique(np.round(method.scores, 6)))
         agreements.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
     return agreements
 
 
-def _rows(method: Method, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Method:
-    return Method(method.name, method.scores[rows], method.probabilities[rows])
+def _of(figure: Figure, method: Method, data: Labelled) -> Callable[[Rows], float]:
+    """The figure as a function of rows."""
+    return lambda rows: figure(Method(method.name, method.scores[rows], method.probabilities[rows]), data.at(rows))

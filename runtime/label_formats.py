@@ -1,5 +1,6 @@
 """Labelled data in the forms in which it is published, as plain records with `human_score`, `group` and `dataset`."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
@@ -49,7 +50,7 @@ def prometheus(record: Record) -> Iterator[Record]:
         "response": sections["response to evaluate"],
         **({"reference": reference} if reference else {}),
         "rubric": {"question": question, "descriptions": dict(_SCORE_LINE.findall(rubric))},
-        "human_score": _mean(record, "human_score" if "human_score" in record else "gpt4_score"),
+        "human_score": label_of(record, "human_score" if "human_score" in record else "gpt4_score"),
         "group": f"{sections['the instruction to evaluate']}\0{sections['response to evaluate']}",
         "dataset": "prometheus",
     }
@@ -64,7 +65,7 @@ def helpsteer(record: Record) -> Iterator[Record]:
             "response": response,
             "criterion": attribute,
             "rubric": {"name": attribute, "question": question},
-            "human_score": _mean(record, attribute) + 1,
+            "human_score": label_of(record, attribute) + 1,
             "group": prompt,
             "dataset": "helpsteer",
         }
@@ -84,7 +85,7 @@ def biggen(record: Record) -> Iterator[Record]:
             "question": _text(rubric, "criteria"),
             "descriptions": {str(score): _text(rubric, f"score{score}_description") for score in _SCORES},
         },
-        "human_score": _mean(record, "human_score"),
+        "human_score": label_of(record, "human_score"),
         "group": str(record.get("id") or prompt),
         "dataset": "biggen",
         **({"capability": str(record["capability"])} if record.get("capability") else {}),
@@ -94,7 +95,7 @@ def biggen(record: Record) -> Iterator[Record]:
 def reference(record: Record) -> Iterator[Record]:
     """The reference repository's own lines: a finished `user_prompt` and its `score`."""
     prompt = _text(record, "user_prompt")
-    yield {"prompt": prompt, "human_score": _mean(record, "score"), "group": prompt, "dataset": "reference"}
+    yield {"prompt": prompt, "human_score": label_of(record, "score"), "group": prompt, "dataset": "reference"}
 
 
 DATA_FORMATS: Final[dict[DataFormat, Callable[[Record], Iterator[Record]]]] = {
@@ -113,10 +114,24 @@ def _text(record: Record, field: str) -> str:
     return value.strip()
 
 
-def _mean(record: Record, field: str) -> float:
-    """A number, or the mean of a list of numbers."""
+def label_of(record: Record, field: str) -> float:
+    """The number in a field, or the mean of a list of them: one a person.
+
+    Raises:
+        LabelError: the field is missing, or holds something else, NaN included.
+    """
     value = record.get(field)
-    numbers = value if isinstance(value, list) else [value]
-    if not numbers or any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
-        raise LabelError(f"no label: field {field!r} holds {value!r}, not a number or a list of numbers")
-    return sum(numbers) / len(numbers)
+    if value is None or value in ("", []):
+        raise LabelError(f"no label in field {field!r}: add it, or name another field with --label")
+    try:
+        label = sum(map(_number, value)) / len(value) if isinstance(value, list) else _number(value)
+    except (TypeError, ValueError):
+        label = math.nan
+    if not math.isfinite(label):
+        raise LabelError(f"the label {value!r} in field {field!r} is not a number")
+    return label
+
+
+def _number(value: Any) -> float:
+    """A number, or its text as CSV has it."""
+    return math.nan if isinstance(value, bool) else float(value)

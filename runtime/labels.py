@@ -1,6 +1,5 @@
 """Reads what people said of responses."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.label_formats import DATA_FORMATS, DataFormat
+from lager_onnx.runtime.label_formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.runtime.layer_cache import UngradableError, cache_folder, layer_logits
 from lager_onnx.runtime.records import Format, read_rows
 from lager_onnx.runtime.run import with_criterion
@@ -50,7 +49,7 @@ def read_labelled(
         source: file, or "-" for standard input.
         scale: of the judge.
         data: form in which the records are published; see `label_formats`.
-        field: that holds the label, a number; of plain records.
+        field: that holds the label, a number or a list of numbers; of plain records.
         format_: of the file; by default its ending tells.
         criterion: for records that name neither criterion nor rubric.
 
@@ -73,7 +72,7 @@ def read_labelled(
 
 
 def _labelled(where: str, record: Mapping[str, Any], field: str, scale: Scale, criterion: str | None) -> LabelledRecord:
-    label = _label(record, field)
+    label = label_of(record, field)
     if not min(scale.values) <= label <= max(scale.values):
         raise LabelError(
             f"the label {label:g} in field {field!r} is out of the judge's scale "
@@ -81,19 +80,6 @@ def _labelled(where: str, record: Mapping[str, Any], field: str, scale: Scale, c
         )
     group = record.get("group") or "\0".join(str(record.get(name)) for name in ("instruction", "response"))
     return LabelledRecord(where, with_criterion(record, criterion), label, str(group))
-
-
-def _label(record: Mapping[str, Any], field: str) -> float:
-    value = record.get(field)
-    if value is None or value == "":
-        raise LabelError(f"no label in field {field!r}: add it, or name another field with --label")
-    try:
-        label = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        label = math.nan
-    if not math.isfinite(label):
-        raise LabelError(f"the label {value!r} in field {field!r} is not a number")
-    return label
 
 
 def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:

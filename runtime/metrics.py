@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lager_onnx.runtime.folds import rows_by_group
+from lager_onnx.runtime.folds import Rows, rows_by_group
 
 Array = npt.NDArray[np.float64]
 Metric = Callable[[Array, Array], float]
@@ -72,22 +72,49 @@ class Interval:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def bootstrap(
-    figure: Callable[[npt.NDArray[np.intp]], float], groups: Sequence[str], *, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Percentile interval of a figure of some rows, resampling whole groups.
+@dataclass(frozen=True)
+class Resamples:
+    """Bootstrap resamples of rows, drawn by whole groups.
 
-    Args:
-        figure: computes it from row numbers; rows may come several times. Resamples where it is NaN are left out.
-        groups: of every row.
-        resamples: how many.
-        seed: of the resampling; with the same seed and groups, the same rows are drawn.
+    Attributes:
+        rows: how many rows there are.
+        drawn: row numbers of every resample; a row may come several times.
     """
-    rows = [np.asarray(part, dtype=np.intp) for part in rows_by_group(groups).values()]
-    random = np.random.default_rng(seed)
-    drawn = [
-        figure(np.concatenate([rows[pick] for pick in random.integers(0, len(rows), len(rows))]))
-        for _ in range(resamples)
-    ]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
-    return Interval(figure(np.arange(len(groups))), float(low), float(high))
+
+    rows: int
+    drawn: tuple[Rows, ...]
+
+    @classmethod
+    def of_groups(cls, groups: Sequence[str], number: int = 1000, *, seed: int = 0) -> "Resamples":
+        """Draws `number` resamples; each has as many groups as there are."""
+        parts = [np.asarray(part, dtype=np.intp) for part in rows_by_group(groups).values()]
+        random = np.random.default_rng(seed)
+        picks = (random.integers(0, len(parts), len(parts)) for _ in range(number))
+        return cls(len(groups), tuple(np.concatenate([parts[pick] for pick in picked]) for picked in picks))
+
+    def sample(self, figure: Callable[[Rows], float]) -> "Sampled":
+        """A figure of some rows, computed of all and of every resample."""
+        return Sampled(figure(np.arange(self.rows)), np.array([figure(rows) for rows in self.drawn]))
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A figure and what it is on every resample, so that two figures can be compared on the same ones.
+
+    Attributes:
+        value: on all rows.
+        drawn: on every resample; NaN where it does not exist.
+    """
+
+    value: float
+    drawn: Array
+
+    def __sub__(self, other: "Sampled") -> "Sampled":
+        return Sampled(self.value - other.value, self.drawn - other.drawn)
+
+    @property
+    def interval(self) -> Interval:
+        """Percentile interval. Resamples where the figure is NaN are left out."""
+        known = self.drawn[np.isfinite(self.drawn)]
+        low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+        return Interval(self.value, float(low), float(high))

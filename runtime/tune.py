@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from lager_onnx.models.errors import LabelError
-from lager_onnx.runtime.folds import group_folds
-from lager_onnx.runtime.metrics import METRICS, Interval, bootstrap, spearman
+from lager_onnx.runtime.folds import Rows, group_folds
+from lager_onnx.runtime.metrics import METRICS, Interval, Resamples
 from lager_onnx.runtime.tuning import Array, Distance, Labelled, Loss, Recipe, fit, fit_as_the_paper
 
 # Pulls towards uniform weights to choose from; the first leaves them as they are.
@@ -95,16 +94,16 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
         tuned[test] = data.at(test).scores(weights)
     layers = data.logits.shape[1]
     scores = {"uniform": data.scores(np.full(layers, 1 / layers)), "as stored": data.scores(stored), "tuned": tuned}
-    table = {
-        method: {name: bootstrap(_of(metric, found, data.labels), groups) for name, metric in METRICS.items()}
+    resamples = Resamples.of_groups(groups)
+    sampled = {
+        method: {name: resamples.sample(_of(metric, found, data.labels)) for name, metric in METRICS.items()}
         for method, found in scores.items()
     }
-    other = max(("uniform", "as stored"), key=lambda method: np.nan_to_num(table[method]["Spearman"].value, nan=-1))
-    mine, theirs = _of(spearman, tuned, data.labels), _of(spearman, scores[other], data.labels)
-    return Estimate(table, bootstrap(lambda rows: mine(rows) - theirs(rows), groups))
+    agreement = {method: figures["Spearman"] for method, figures in sampled.items()}
+    other = max(("uniform", "as stored"), key=lambda method: np.nan_to_num(agreement[method].value, nan=-1))
+    table = {method: {name: figure.interval for name, figure in figures.items()} for method, figures in sampled.items()}
+    return Estimate(table, (agreement["tuned"] - agreement[other]).interval)
 
 
-def _of(
-    metric: Callable[[Array, Array], float], scores: Array, labels: Array
-) -> Callable[[npt.NDArray[np.intp]], float]:
+def _of(metric: Callable[[Array, Array], float], scores: Array, labels: Array) -> Callable[[Rows], float]:
     return lambda rows: metric(scores[rows], labels[rows])

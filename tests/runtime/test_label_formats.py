@@ -92,6 +92,12 @@ def test_biggen(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_a_label_may_be_a_list_or_a_number_as_text(tmp_path: Path) -> None:
+    record = {"instruction": "Name a prime.", "response": "Seven.", "criterion": "correctness"}
+    rows = read(tmp_path / "in.jsonl", [record | {"human_score": given} for given in ([3, 4], "2.5", 4)], "plain")
+    assert [row.label for row in rows] == [3.5, 2.5, 4]
+
+
 def test_the_reference_repositorys_lines(tmp_path: Path) -> None:
     (row,) = read(tmp_path / "own.jsonl", [{"user_prompt": "Grade this: 7", "score": 4.5}], "reference")
     assert row.label == 4.5
@@ -103,7 +109,7 @@ def test_the_reference_repositorys_lines(tmp_path: Path) -> None:
     [
         ({"instruction": "no sections", "human_score": [3]}, "prometheus", "no section"),
         ({"instruction": PROMETHEUS, "human_score": []}, "prometheus", "no label"),
-        ({"instruction": PROMETHEUS, "human_score": [3, "x"]}, "prometheus", "no label"),
+        ({"instruction": PROMETHEUS, "human_score": [3, "x"]}, "prometheus", "not a number"),
         ({"prompt": "a", "response": "b", "helpfulness": 4}, "helpsteer", "'correctness'"),
         (
             {"prompt": "a", "response": "b"} | dict.fromkeys(("helpfulness",), 5),
@@ -112,7 +118,7 @@ def test_the_reference_repositorys_lines(tmp_path: Path) -> None:
         ),
         (BIGGEN | {"score_rubric": None}, "biggen", "score_rubric"),
         ({"user_prompt": "", "score": 3}, "reference", "user_prompt"),
-        ({"user_prompt": "x", "score": True}, "reference", "no label"),
+        ({"user_prompt": "x", "score": True}, "reference", "not a number"),
     ],
 )
 def test_what_is_not_of_the_form_is_named_with_its_line(

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad, minimize
 from scipy.special import softmax
+from scipy.stats import norm
 
 from lager_onnx.models.errors import LabelError
+from lager_onnx.runtime.evaluate import evaluate
 from lager_onnx.runtime.folds import group_folds
-from lager_onnx.runtime.metrics import bootstrap, mean_absolute_error, spearman
-from lager_onnx.runtime.tuning import Labelled, Loss, fit, fit_as_the_paper
+from lager_onnx.runtime.metrics import Resamples, mean_absolute_error, spearman
+from lager_onnx.runtime.tune import fit_regularised
+from lager_onnx.runtime.tuning import Array, Labelled, Loss, fit, fit_as_the_paper
 
 VALUES = np.arange(1.0, 6.0)
 
@@ -96,8 +99,46 @@ def test_intervals_hold_the_figure_and_shrink_with_groups() -> None:
         labels = random.normal(size=number)
         scores = labels + random.normal(size=number)
         groups = [str(row // 3) for row in range(number)]
-        found = bootstrap(lambda rows, s=scores, h=labels: spearman(s[rows], h[rows]), groups, resamples=300)
+        sampled = Resamples.of_groups(groups, 300).sample(lambda rows, s=scores, h=labels: spearman(s[rows], h[rows]))
+        found = sampled.interval
         assert found.low < found.value < found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 2
     assert mean_absolute_error(np.array([1.0, 3.0]), np.array([2.0, 3.0])) == 0.5
+
+
+def gaussian_judge(records: int, signal: Array, noise: Array, *, seed: int) -> Labelled:
+    """A judge of two scores whose layers' margins are signal * latent + noise * chance; labels rank as the latent does.
+
+    The score grows with the margin sum_l w_l m_l, which is Gaussian together with the latent. So Spearman's rho is
+    (6 / pi) asin(r / 2), with Pearson's r = w.a / sqrt((w.a)^2 + sum w^2 s^2).
+    """
+    random = np.random.default_rng(seed)
+    latent = random.normal(size=records)
+    margins = signal * latent[:, None] + noise * random.normal(size=(records, len(signal)))
+    logits = np.stack([np.zeros_like(margins), margins], axis=-1)
+    return Labelled(logits, norm.cdf(latent), np.array([0.0, 1.0]))
+
+
+def analytic_spearman(weights: Array, signal: Array, noise: Array) -> float:
+    mean, variance = weights @ signal, weights**2 @ noise**2
+    return float(6 / np.pi * np.arcsin(mean / np.sqrt(mean**2 + variance) / 2))
+
+
+@pytest.mark.parametrize("planted_at", [(4,), (1, 6)])
+def test_the_evaluated_gain_is_the_analytic_one(planted_at: tuple[int, ...]) -> None:
+    signal, noise = np.full(8, 0.3), np.full(8, 3.0)
+    signal[list(planted_at)], noise[list(planted_at)] = 2.0, 1.0
+    train = gaussian_judge(1000, signal, noise, seed=0)
+    tuned = fit_regularised(train, [str(row) for row in range(1000)], alpha=0.5, distance="mae")
+    uniform = np.full(8, 1 / 8)
+    assert set(np.argsort(tuned)[-len(planted_at) :]) == set(planted_at)
+    best = signal / noise**2 / (signal / noise**2).sum()
+    expected = analytic_spearman(tuned, signal, noise) - analytic_spearman(uniform, signal, noise)
+    assert expected > 0.9 * (analytic_spearman(best, signal, noise) - analytic_spearman(uniform, signal, noise))
+    fresh = gaussian_judge(16_000, signal, noise, seed=1)
+    found = evaluate(fresh, [str(row) for row in range(16_000)], tuned, {}, resamples=50)
+    (row,) = [row for row in found if row.method == "LAGER uniform"]
+    assert row.lead is not None
+    assert row.lead.low < expected < row.lead.high
+    assert row.lead.value == pytest.approx(expected, abs=0.02)

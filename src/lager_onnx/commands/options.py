@@ -12,7 +12,9 @@ FORMAT = click.option(
     help="Format of INPUT; by default its ending tells, and standard input is JSON lines.",
 )
 LABEL = click.option(
-    "--label", default="human_score", help="Field that holds the label, a number on the judge's scale."
+    "--label",
+    default="human_score",
+    help="Field that holds the label: a number on the judge's scale, or a list of them, one a person.",
 )
 DATA = click.option(
     "--data",
