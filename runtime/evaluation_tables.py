@@ -9,7 +9,7 @@ from itertools import groupby
 from lager_onnx.runtime.evaluate import FIGURES, Agreement
 from lager_onnx.runtime.metrics import Interval
 
-_WIDTH = 22
+_NAME, _WIDTH = 40, 22  # characters of a method's name, and of a figure
 
 
 def as_text(agreements: Sequence[Agreement]) -> str:
@@ -20,10 +20,12 @@ def as_text(agreements: Sequence[Agreement]) -> str:
         for row in rows:
             if not lines:
                 heading = f"{part}, {row.records} records"
-                lines = [f"{heading:38s}" + "".join(f"{name:{_WIDTH}s}" for name in FIGURES) + f"{'distinct':10s}lead"]
+                lines = [
+                    f"{heading:{_NAME}s}" + "".join(f"{name:{_WIDTH}s}" for name in FIGURES) + f"{'distinct':10s}lead"
+                ]
             cells = "".join(f"{_short(row.figures[name]):{_WIDTH}s}" for name in FIGURES)
             lead = _short(row.lead) if row.lead else ""
-            lines.append(f"  {row.method:36s}{cells}{row.distinct:<10d}{lead}".rstrip())
+            lines.append(f"  {row.method:{_NAME - 2}s}{cells}{row.distinct:<10d}{lead}".rstrip())
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

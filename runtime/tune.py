@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 
 from lager_onnx.models.errors import LabelError
 from lager_onnx.runtime.folds import Rows, group_folds
 from lager_onnx.runtime.metrics import METRICS, Interval, Resamples
-from lager_onnx.runtime.tuning import Array, Distance, Labelled, Loss, Recipe, fit, fit_as_the_paper
-
-# Pulls towards uniform weights to choose from; the first leaves them as they are.
-STRENGTHS: Final = (1e4, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-_INNER_FOLDS: Final = 4
+from lager_onnx.runtime.tuning import Array, Labelled, Recipe, fit_as_the_paper, fit_regularised
 
 Fit = Callable[[Labelled, Sequence[str]], Array]
 
@@ -46,32 +42,17 @@ class Estimate:
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 
-def recipe(name: Recipe, *, alpha: float, distance: Distance, epochs: int) -> Fit:
-    """How weights are learned from labelled records and their groups."""
-    if name == "paper":
-        return lambda data, _: fit_as_the_paper(data, alpha=alpha, distance=distance, epochs=epochs)
-    return lambda data, groups: fit_regularised(data, groups, alpha=alpha, distance=distance)
+def recipe(name: Recipe, *, epochs: int, **options: Any) -> Fit:
+    """How weights are learned from labelled records and their groups.
 
-
-def fit_regularised(data: Labelled, groups: Sequence[str], *, alpha: float, distance: Distance) -> Array:
-    """Weights (L + 1,) with the pull towards uniform that does best on groups that were left out.
-
-    With few groups the strongest pull is taken: what cannot be checked is not learned.
+    Args:
+        name: "regularised" or "paper".
+        epochs: passes over the labels, in the paper's recipe.
+        options: `alpha` and `distance` of the loss where they are not to be the recipe's own.
     """
-    if len(set(groups)) < 2 * _INNER_FOLDS:
-        return fit(data, Loss(alpha, distance, STRENGTHS[0]))
-    bare = Loss(alpha, distance)
-    folds = group_folds(groups, _INNER_FOLDS, seed=1)
-
-    def left_out(strength: float) -> float:
-        losses = []
-        for train, test in folds:
-            weights = fit(data.at(train), Loss(alpha, distance, strength))
-            losses.append(bare(np.log(np.maximum(weights, 1e-300)), data.at(test))[0] * len(test))
-        return sum(losses) / len(data.labels)
-
-    best = min(STRENGTHS, key=left_out)  # of equals the strongest, which comes first
-    return fit(data, Loss(alpha, distance, best))
+    if name == "paper":
+        return lambda data, _: fit_as_the_paper(data, epochs=epochs, **options)
+    return lambda data, groups: fit_regularised(data, groups, **options)
 
 
 def check(data: Labelled, groups: Sequence[str], folds: int) -> None:

@@ -5,9 +5,13 @@ With layer logits Z (records, L + 1, K), values s (K,) and labels h (records,):
     w = softmax(v)        z = sum_l w_l Z_l        p = softmax(z)        score = p . s
     loss = mean[alpha * CE(z, nearest score to h) + (1 - alpha) * distance(score, h)] + strength * KL(w | uniform)
 
-The last term is ours: it draws the weights towards untuned LAGER, as much as `strength` says. All in float64.
+Ours are the last term, which draws the weights towards untuned LAGER as much as `strength` says, and a third distance
+beside |score - h| and (score - h)^2: "correlation", 1 - Pearson's r of scores and labels. The other two are small where
+scores have the labels' mean; a judge that knows little reaches that best by scores that say nothing of the response.
+All in float64.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,9 +23,11 @@ from scipy.special import log_softmax, softmax
 from lager_onnx.models.errors import LabelError
 
 Array = npt.NDArray[np.float64]
-Distance = Literal["mae", "mse"]
+Distance = Literal["mae", "mse", "correlation"]
 Recipe = Literal["regularised", "paper"]
 
+# As much as so many groups of records know. Found on newsroom, vicuna_eval and EQ-Bench; see docs/alignment.md.
+_PULL: Final = 50.0
 # Of the paper's code: Adam with batches of 4 and v at 0 but for the last layer, one epoch.
 _RATE: Final = 0.01
 _BATCH: Final = 4
@@ -69,8 +75,8 @@ class Loss:
         strength: of the pull towards uniform weights.
     """
 
-    alpha: float = 0.5
-    distance: Distance = "mae"
+    alpha: float = 0.0
+    distance: Distance = "correlation"
     strength: float = 0.0
 
     def __call__(self, v: Array, data: Labelled) -> tuple[float, Array]:
@@ -82,14 +88,36 @@ class Loss:
         score = p @ data.values
         nearest = np.abs(data.values - data.labels[:, None]).argmin(axis=-1)
         target = np.eye(len(data.values))[nearest]
-        apart = score - data.labels
-        distance, slope = (np.abs(apart), np.sign(apart)) if self.distance == "mae" else (apart**2, 2 * apart)
+        distance, slope = _DISTANCES[self.distance](score, data.labels)
         loss = self.alpha * -(target * log_p).sum(axis=-1) + (1 - self.alpha) * distance
         by_z = self.alpha * (p - target) + (1 - self.alpha) * slope[:, None] * p * (data.values - score[:, None])
         by_w = np.einsum("nk,nlk->l", by_z, data.logits) / len(data.labels)
         log_ratio = log_softmax(v) + np.log(len(v))  # log(w / uniform)
         by_w += self.strength * (log_ratio + 1)
         return float(loss.mean() + self.strength * (w @ log_ratio)), w * (by_w - w @ by_w)
+
+
+def _absolute(score: Array, labels: Array) -> tuple[Array, Array]:
+    return np.abs(score - labels), np.sign(score - labels)
+
+
+def _squared(score: Array, labels: Array) -> tuple[Array, Array]:
+    return (score - labels) ** 2, 2 * (score - labels)
+
+
+def _correlation(score: Array, labels: Array) -> tuple[Array, Array]:
+    """1 - r, the same for every record; 1 where all scores or all labels are the same."""
+    of_score, of_label = score - score.mean(), labels - labels.mean()
+    spreads = np.sqrt((of_score**2).mean()), np.sqrt((of_label**2).mean())
+    if not all(spreads):
+        return np.ones_like(score), np.zeros_like(score)
+    of_score, of_label = of_score / spreads[0], of_label / spreads[1]
+    r = (of_score * of_label).mean()
+    return np.full_like(score, 1 - r), (r * of_score - of_label) / spreads[0]
+
+
+# Distances (records,) and, (records,) times their number, the gradient of the mean distance by the scores.
+_DISTANCES: Final = {"mae": _absolute, "mse": _squared, "correlation": _correlation}
 
 
 def fit(data: Labelled, loss: Loss) -> Array:
@@ -99,7 +127,14 @@ def fit(data: Labelled, loss: Loss) -> Array:
     return weights
 
 
-def fit_as_the_paper(data: Labelled, *, alpha: float, distance: Distance, epochs: int = 1) -> Array:
+def fit_regularised(
+    data: Labelled, groups: Sequence[str], *, alpha: float = 0.0, distance: Distance = "correlation"
+) -> Array:
+    """Weights (L + 1,) drawn to uniform ones the more, the fewer groups of records there are to learn from."""
+    return fit(data, Loss(alpha, distance, _PULL / len(set(groups))))
+
+
+def fit_as_the_paper(data: Labelled, *, alpha: float = 0.622, distance: Distance = "mse", epochs: int = 1) -> Array:
     """Weights (L + 1,) by the paper's recipe: Adam, rate 0.01, batches of 4, v at 0 but for the last layer at 1."""
     loss, random = Loss(alpha=alpha, distance=distance), np.random.default_rng(_SEED)
     v = np.zeros(data.logits.shape[1])

@@ -1,5 +1,7 @@
 """Tuning: gradients, optima, planted layers, and that few labels do no harm."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad, minimize
@@ -9,9 +11,8 @@ from scipy.stats import norm
 from lager_onnx.models.errors import LabelError
 from lager_onnx.runtime.evaluate import evaluate
 from lager_onnx.runtime.folds import group_folds
-from lager_onnx.runtime.metrics import Resamples, mean_absolute_error, spearman
-from lager_onnx.runtime.tune import fit_regularised
-from lager_onnx.runtime.tuning import Array, Labelled, Loss, fit, fit_as_the_paper
+from lager_onnx.runtime.metrics import Resamples, mean_absolute_error, pearson, spearman
+from lager_onnx.runtime.tuning import Array, Labelled, Loss, fit, fit_as_the_paper, fit_regularised
 
 VALUES = np.arange(1.0, 6.0)
 
@@ -26,7 +27,7 @@ def planted(records: int, *, layers: int = 8, signal: tuple[int, ...] = (3,), se
     return Labelled(logits, labels, VALUES)
 
 
-@pytest.mark.parametrize("distance", ["mae", "mse"])
+@pytest.mark.parametrize("distance", ["mae", "mse", "correlation"])
 @pytest.mark.parametrize(("alpha", "strength"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.3), (0.3, 2.0)])
 def test_gradients_are_those_of_finite_differences(distance: str, alpha: float, strength: float) -> None:
     data, loss = planted(40), Loss(alpha=alpha, distance=distance, strength=strength)
@@ -43,19 +44,31 @@ def test_the_loss_is_the_formula_of_the_method() -> None:
     for z, label in zip((data.logits * w[:, None]).sum(axis=1), data.labels, strict=True):
         p = np.exp(z) / np.exp(z).sum()
         expected += (0.3 * -np.log(p[int(label) - 1]) + 0.7 * abs(p @ VALUES - label)) / 5
-    assert Loss(alpha=0.3)(np.arange(8.0), data)[0] == pytest.approx(expected)
+    assert Loss(alpha=0.3, distance="mae")(np.arange(8.0), data)[0] == pytest.approx(expected)
 
 
-def test_the_optimum_is_a_second_optimisers_too() -> None:
-    data, loss = planted(200, signal=(2, 5)), Loss(strength=0.05)
+def test_the_third_distance_is_pearsons_correlation() -> None:
+    data, w = planted(30), softmax(np.arange(8.0))
+    loss, gradient = Loss()(np.arange(8.0), data)
+    assert loss == pytest.approx(1 - pearson(data.scores(w), data.labels))
+    same = Labelled(data.logits, np.full(30, 2.0), VALUES)  # as a small fold may be
+    loss, gradient = Loss()(np.arange(8.0), same)
+    assert loss == 1
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("distance", ["mae", "correlation"])
+def test_the_optimum_is_a_second_optimisers_too(distance: Any) -> None:
+    data, loss = planted(200, signal=(2, 5)), Loss(0.5, distance, strength=0.05)
     other = minimize(lambda v: loss(v, data)[0], np.zeros(8), method="Powell", options={"xtol": 1e-8, "ftol": 1e-12})
     np.testing.assert_allclose(fit(data, loss), softmax(other.x), atol=2e-3)
 
 
+@pytest.mark.parametrize("distance", ["mae", "correlation"])
 @pytest.mark.parametrize("signal", [(3,), (0, 6)])
-def test_planted_layers_are_found(signal: tuple[int, ...]) -> None:
+def test_planted_layers_are_found(signal: tuple[int, ...], distance: Any) -> None:
     data = planted(400, signal=signal)
-    weights = fit(data, Loss(strength=0.01))
+    weights = fit(data, Loss(0.5, distance, strength=0.01))
     assert set(np.argsort(weights)[-len(signal) :]) == set(signal)
     assert weights[list(signal)].sum() > 0.8
     fresh = planted(2000, signal=signal, seed=1)
@@ -71,7 +84,7 @@ def test_the_papers_recipe_goes_the_same_way_and_is_the_same_every_time() -> Non
 
 
 def test_a_strong_pull_leaves_the_weights_uniform() -> None:
-    np.testing.assert_allclose(fit(planted(50), Loss(strength=1e4)), np.full(8, 1 / 8), atol=1e-3)
+    np.testing.assert_allclose(fit(planted(50), Loss(0.5, "mae", strength=1e4)), np.full(8, 1 / 8), atol=1e-3)
 
 
 @pytest.mark.parametrize("wrong", [0.5, 5.5, np.nan])
@@ -130,7 +143,7 @@ def test_the_evaluated_gain_is_the_analytic_one(planted_at: tuple[int, ...]) -> 
     signal, noise = np.full(8, 0.3), np.full(8, 3.0)
     signal[list(planted_at)], noise[list(planted_at)] = 2.0, 1.0
     train = gaussian_judge(1000, signal, noise, seed=0)
-    tuned = fit_regularised(train, [str(row) for row in range(1000)], alpha=0.5, distance="mae")
+    tuned = fit_regularised(train, [str(row) for row in range(1000)])
     uniform = np.full(8, 1 / 8)
     assert set(np.argsort(tuned)[-len(planted_at) :]) == set(planted_at)
     best = signal / noise**2 / (signal / noise**2).sum()
@@ -142,3 +155,14 @@ def test_the_evaluated_gain_is_the_analytic_one(planted_at: tuple[int, ...]) -> 
     assert row.lead is not None
     assert row.lead.low < expected < row.lead.high
     assert row.lead.value == pytest.approx(expected, abs=0.02)
+
+
+def test_few_labels_move_the_weights_less_than_many() -> None:
+    uniform, moved = np.full(8, 1 / 8), []
+    for records in (20, 200, 2000):
+        weights = fit_regularised(planted(records), [str(row) for row in range(records)])
+        moved.append(np.abs(weights - uniform).sum())
+        assert weights.argmax() == 3
+    assert moved == sorted(moved)
+    assert moved[0] < 0.1
+    assert moved[-1] > 0.6

@@ -22,12 +22,16 @@ from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_D
     "--recipe",
     type=click.Choice(["regularised", "paper"]),
     default="regularised",
-    help="regularised: converged, drawn to uniform weights as strongly as does best on responses left out. "
-    "paper: Adam, rate 0.01, batches of 4, the last layer first.",
+    help="regularised: converged, for the highest correlation, drawn to uniform weights the more, the fewer labels. "
+    "paper: Adam, rate 0.01, batches of 4, the last layer first, cross entropy and squared error.",
 )
-@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Share of the cross entropy in the loss.")
 @click.option(
-    "--distance", type=click.Choice(["mae", "mse"]), default="mae", help="The rest: |score - label|, or squared."
+    "--alpha", type=click.FloatRange(0, 1), help="Share of the cross entropy in the loss. [0; recipe paper: 0.622]"
+)
+@click.option(
+    "--distance",
+    type=click.Choice(["correlation", "mae", "mse"]),
+    help="The rest: 1 - Pearson's r, |score - label|, or its square. [correlation; recipe paper: mse]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=1, help="Passes over the labels, in the paper's recipe.")
 @click.option("--folds", type=click.IntRange(min=2), default=5, help="Of the cross-validation; no response is in two.")
@@ -44,7 +48,7 @@ def tune(
     data: Any,
     label: str,
     recipe: Any,
-    alpha: float,
+    alpha: float | None,
     distance: Any,
     epochs: int,
     folds: int,
@@ -78,12 +82,14 @@ def tune(
     judge = Judge.load(judge_dir, device=device, threads=threads)
     rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
     graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
-    learn = tuning.recipe(recipe, alpha=alpha, distance=distance, epochs=epochs)
+    given = {name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None}
+    learn = tuning.recipe(recipe, epochs=epochs, **given)
     found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
     click.echo(found.describe(len(rows), len(set(groups)), folds))
     if dry_run:
         return
-    origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}, alpha {alpha:g}, {distance}"
+    origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}"
+    origin += "".join(f", {name} {value}" for name, value in given.items())
     weights = learn(graded, groups).tolist()
     reweigh.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
     click.echo(f"{output or judge_dir}: {origin}", err=True)
