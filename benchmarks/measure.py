@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contenders import CONTENDERS
 
-WARM_UP = 5  # lone prompts: ours packs its weights after 2,048 tokens of them
+WARM_UP = 4  # lone prompts: ours packs its weights after 2,048 tokens of them
 
 
 def main(name: str, judge: str, checkpoint: str, prompts_file: str, threads: str) -> None:

@@ -39,6 +39,8 @@ class Estimate:
         for method, figures in self.table.items():
             lines.append(f"{method:12s}" + "".join(f"{figures[name]!s:28s}" for name in METRICS))
         verdict = "Tuning helps" if self.helps else "Tuning brings nothing that can be told from chance"
+        if self.gain.high < 0:
+            verdict = "Tuning does harm"
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 

@@ -1,0 +1,73 @@
+"""What tuning brings with few and with many labels, on responses that it has not seen.
+
+    python benchmarks/learning_curve.py JUDGE LABELLED --sizes 50,200,1000
+
+For every fold, weights are learned from some of the labels in the other folds (whole groups, drawn at random) and
+score the fold that was left out. Prints a Markdown table.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import click
+import numpy as np
+
+from lager_onnx.runtime.folds import Rows, group_folds, rows_by_group
+from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.labels import labelled_logits, read_labelled
+from lager_onnx.runtime.metrics import METRICS
+from lager_onnx.runtime.tuning import Array, Labelled, fit_as_the_paper, fit_regularised
+
+Learn = Callable[[Labelled, list[str]], Array]
+
+RECIPES: dict[str, Learn] = {
+    "untuned": lambda data, _: np.full(data.logits.shape[1], 1 / data.logits.shape[1]),
+    "regularised": fit_regularised,
+    "regularised, alpha 0.5, mae": lambda data, groups: fit_regularised(data, groups, alpha=0.5, distance="mae"),
+    "paper": lambda data, _: fit_as_the_paper(data),
+    "paper, 2 epochs": lambda data, _: fit_as_the_paper(data, epochs=2),
+}
+FOLDS = 5
+
+
+@click.command()
+@click.argument("judge_dir", type=click.Path(path_type=Path, exists=True))
+@click.argument("labelled")
+@click.option("--label", default="human_score", show_default=True)
+@click.option("--sizes", default="50,200,1000", show_default=True, help="Numbers of labels to learn from.")
+@click.option("--repeats", default=3, show_default=True, help="Ways to draw folds and labels.")
+def main(judge_dir: Path, labelled: str, label: str, sizes: str, repeats: int) -> None:
+    """Learning curves of the recipes."""
+    judge = Judge.load(judge_dir)
+    rows = read_labelled(labelled, judge.spec.scale, field=label)
+    data, groups = labelled_logits(judge, rows), [row.group for row in rows]
+    click.echo("| labels | recipe | " + " | ".join(METRICS) + " |\n|---|---|" + "---|" * len(METRICS))
+    for size in map(int, sizes.split(",")):
+        for name, learn in RECIPES.items():
+            scores = [left_out_scores(data, groups, learn, size, seed) for seed in range(repeats)]
+            cells = []
+            for metric in METRICS.values():
+                figures = [metric(each, data.labels) for each in scores]
+                cells.append(f"{mean(figures):.3f} ({min(figures):.3f} to {max(figures):.3f})")
+            click.echo(f"| {size} | {name} | " + " | ".join(cells) + " |")
+
+
+def left_out_scores(data: Labelled, groups: list[str], learn: Learn, size: int, seed: int) -> Array:
+    """Scores (records,), each under weights that were learned without its group."""
+    scores = np.empty(len(groups))
+    for train, test in group_folds(groups, FOLDS, seed=seed):
+        some = drawn(train, groups, size, seed)
+        scores[test] = data.at(test).scores(learn(data.at(some), [groups[row] for row in some]))
+    return scores
+
+
+def drawn(rows: Rows, groups: list[str], size: int, seed: int) -> Rows:
+    """About `size` of the rows, in whole groups but for the last one."""
+    members = list(rows_by_group([groups[row] for row in rows]).values())
+    np.random.default_rng(seed).shuffle(members)
+    return rows[[row for group in members for row in group][:size]]
+
+
+if __name__ == "__main__":
+    main()
