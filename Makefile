@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
-# The editable install links single files, so it is made anew when one is added.
-FOLDERS := export export/passes models models/families models/templates runtime src/lager_onnx src/lager_onnx/commands
+# The editable install links single files, so it is made anew when one is added or taken away.
+FOLDERS := export export/passes models models/families models/templates runtime runtime/evaluation runtime/labels runtime/tuning src/lager_onnx src/lager_onnx/commands
 
 .PHONY: demo test lint check test-cuda bench clean
 
@@ -48,6 +48,7 @@ $(VENV)/.packages: constraints.txt pyproject.toml
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.packages $(FOLDERS)
+	rm -rf build
 	$(BIN)/pip install --quiet --no-deps --editable . --config-settings editable_mode=strict
 	touch $@
 

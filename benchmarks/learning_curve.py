@@ -13,11 +13,12 @@ from statistics import mean
 import click
 import numpy as np
 
-from lager_onnx.runtime.folds import Rows, group_folds, rows_by_group
+from lager_onnx.runtime.evaluation.metrics import METRICS
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.labels import labelled_logits, read_labelled
-from lager_onnx.runtime.metrics import METRICS
-from lager_onnx.runtime.tuning import Array, Labelled, fit_as_the_paper, fit_regularised
+from lager_onnx.runtime.labels.groups import Rows, group_folds, rows_by_group
+from lager_onnx.runtime.labels.labelled import Array, Labelled, labelled_logits
+from lager_onnx.runtime.labels.read import read_labelled
+from lager_onnx.runtime.tuning import fit_as_the_paper, fit_regularised
 
 Learn = Callable[[Labelled, list[str]], Array]
 

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from scipy.special import softmax
 
 from lager_onnx.cli import main
-from lager_onnx.runtime.evaluate import evaluate
-from lager_onnx.runtime.evaluation_tables import as_csv, as_json, as_text
-from lager_onnx.runtime.methods import best_layer, methods
-from lager_onnx.runtime.metrics import calibration_error, kendall, spearman, weighted_kappa
-from lager_onnx.runtime.tuning import Labelled
+from lager_onnx.runtime.evaluation.evaluate import evaluate
+from lager_onnx.runtime.evaluation.methods import best_layer, methods
+from lager_onnx.runtime.evaluation.metrics import calibration_error, kendall, spearman, weighted_kappa
+from lager_onnx.runtime.evaluation.tables import as_csv, as_json, as_text
+from lager_onnx.runtime.labels.labelled import Labelled
 
 VALUES = np.arange(1.0, 6.0)
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from lager_onnx import Judge
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime import layer_cache
-from lager_onnx.runtime.reweigh import LAYER_WEIGHTS
+from lager_onnx.runtime.labels import layer_cache
+from lager_onnx.runtime.tuning.write_weights import LAYER_WEIGHTS
 
 WORDS = ("good", "bad", "fine", "wrong", "prime")
 

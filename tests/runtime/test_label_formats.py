@@ -9,7 +9,7 @@ import pytest
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
-from lager_onnx.runtime.labels import LabelledRecord, read_labelled
+from lager_onnx.runtime.labels.read import LabelledRecord, read_labelled
 
 SCALE = Scale.parse("1-5")
 PROMETHEUS = """###Task Description:

@@ -9,10 +9,11 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from lager_onnx.models.errors import LabelError
-from lager_onnx.runtime.evaluate import evaluate
-from lager_onnx.runtime.folds import group_folds
-from lager_onnx.runtime.metrics import Resamples, mean_absolute_error, pearson, spearman
-from lager_onnx.runtime.tuning import Array, Labelled, Loss, fit, fit_as_the_paper, fit_regularised
+from lager_onnx.runtime.evaluation.evaluate import evaluate
+from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error, pearson, spearman
+from lager_onnx.runtime.labels.groups import group_folds
+from lager_onnx.runtime.labels.labelled import Array, Labelled
+from lager_onnx.runtime.tuning import Loss, fit, fit_as_the_paper, fit_regularised
 
 VALUES = np.arange(1.0, 6.0)
 

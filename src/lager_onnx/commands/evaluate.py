@@ -53,14 +53,15 @@ def evaluate(
         lager evaluate judges/smollm2 labelled.jsonl --by criterion --csv figures.csv
     """
     try:
-        from lager_onnx.runtime import evaluation_tables as tables  # noqa: PLC0415
-        from lager_onnx.runtime.evaluate import evaluate as compare  # noqa: PLC0415
+        from lager_onnx.runtime.evaluation import tables  # noqa: PLC0415
+        from lager_onnx.runtime.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
     except ImportError as error:
         raise click.UsageError(f"evaluating needs more packages ({error}): pip install 'lager-onnx[tune]'") from error
     import numpy as np  # noqa: PLC0415
 
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.labels import labelled_logits, read_labelled  # noqa: PLC0415
+    from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
+    from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
     judge = Judge.load(judge_dir, device=device, threads=threads)
     rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
@@ -75,7 +76,7 @@ def evaluate(
         if file:
             file.write_text(written(found), encoding="utf-8")
     if html_file:
-        from lager_onnx.runtime.evaluation_page import evaluation_page  # noqa: PLC0415
+        from lager_onnx.runtime.evaluation.page import evaluation_page  # noqa: PLC0415
 
         html_file.write_text(evaluation_page(judge.spec, rows, graded, found), encoding="utf-8")
     click.echo(tables.as_text(found))

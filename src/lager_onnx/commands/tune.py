@@ -70,14 +70,14 @@ def tune(
         lager tune judges/smollm2 labelled.jsonl -o judges/smollm2-tuned --label rating
     """
     try:
-        from lager_onnx.runtime import reweigh  # noqa: PLC0415
-        from lager_onnx.runtime import tune as tuning  # noqa: PLC0415
+        from lager_onnx.runtime import tuning  # noqa: PLC0415
     except ImportError as error:
         raise click.UsageError(f"tuning needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'") from error
     import numpy as np  # noqa: PLC0415
 
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.labels import labelled_logits, read_labelled  # noqa: PLC0415
+    from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
+    from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
     judge = Judge.load(judge_dir, device=device, threads=threads)
     rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
@@ -91,5 +91,5 @@ def tune(
     origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}"
     origin += "".join(f", {name} {value}" for name, value in given.items())
     weights = learn(graded, groups).tolist()
-    reweigh.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
+    tuning.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
     click.echo(f"{output or judge_dir}: {origin}", err=True)

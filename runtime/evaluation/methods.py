@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from lager_onnx.runtime.tuning import Labelled
+from lager_onnx.runtime.labels.labelled import Labelled
 
 Array = npt.NDArray[np.float64]
 

@@ -1,20 +1,14 @@
 """Reads what people said of responses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lager_onnx.models.errors import LabelError, RecordError
+from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
-from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.label_formats import DATA_FORMATS, DataFormat, label_of
-from lager_onnx.runtime.layer_cache import UngradableError, cache_folder, layer_logits
+from lager_onnx.runtime.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.runtime.records import Format, read_rows
 from lager_onnx.runtime.run import with_criterion
-from lager_onnx.runtime.tuning import Labelled
 
 
 @dataclass(frozen=True)
@@ -80,18 +74,3 @@ def _labelled(where: str, record: Mapping[str, Any], field: str, scale: Scale, c
         )
     group = record.get("group") or "\0".join(str(record.get(name)) for name in ("instruction", "response"))
     return LabelledRecord(where, with_criterion(record, criterion), label, str(group))
-
-
-def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:
-    """Layer logits and labels of records; logits are kept in `folder`, the cache folder by default.
-
-    Raises:
-        RecordError: a record that cannot be graded.
-    """
-    records = [row.record for row in rows]
-    try:
-        logits = layer_logits(judge, records, folder or cache_folder())
-    except UngradableError as error:
-        raise RecordError(f"{rows[error.number].where}: {error}") from error
-    labels = np.array([row.label for row in rows])
-    return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))

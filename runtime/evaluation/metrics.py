@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lager_onnx.runtime.folds import Rows, rows_by_group
+from lager_onnx.runtime.labels.groups import Rows, rows_by_group
 
 Array = npt.NDArray[np.float64]
 Metric = Callable[[Array, Array], float]

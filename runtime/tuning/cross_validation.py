@@ -1,17 +1,15 @@
-"""What tuning brings, estimated on responses that it has not seen, and the weights themselves."""
+"""What tuning brings, estimated on responses that it has not seen."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lager_onnx.models.errors import LabelError
-from lager_onnx.runtime.folds import Rows, group_folds
-from lager_onnx.runtime.metrics import METRICS, Interval, Resamples
-from lager_onnx.runtime.tuning import Array, Labelled, Recipe, fit_as_the_paper, fit_regularised
-
-Fit = Callable[[Labelled, Sequence[str]], Array]
+from lager_onnx.runtime.evaluation.metrics import METRICS, Interval, Resamples
+from lager_onnx.runtime.labels.groups import Rows, group_folds
+from lager_onnx.runtime.labels.labelled import Array, Labelled
+from lager_onnx.runtime.tuning.recipes import Fit
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,6 @@ class Estimate:
         if self.gain.high < 0:
             verdict = "Tuning does harm"
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
-
-
-def recipe(name: Recipe, *, epochs: int, **options: Any) -> Fit:
-    """How weights are learned from labelled records and their groups.
-
-    Args:
-        name: "regularised" or "paper".
-        epochs: passes over the labels, in the paper's recipe.
-        options: `alpha` and `distance` of the loss where they are not to be the recipe's own.
-    """
-    if name == "paper":
-        return lambda data, _: fit_as_the_paper(data, epochs=epochs, **options)
-    return lambda data, groups: fit_regularised(data, groups, **options)
 
 
 def check(data: Labelled, groups: Sequence[str], folds: int) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime import metrics
-from lager_onnx.runtime.evaluate import FIGURES, Agreement
+from lager_onnx.runtime.evaluation import metrics
+from lager_onnx.runtime.evaluation.evaluate import FIGURES, Agreement
 from lager_onnx.runtime.html_page import page, plot, table, text
-from lager_onnx.runtime.labels import LabelledRecord
-from lager_onnx.runtime.tuning import Array, Labelled
+from lager_onnx.runtime.labels.labelled import Array, Labelled
+from lager_onnx.runtime.labels.read import LabelledRecord
 
 _DISAGREEMENTS: Final = 10
 _SHOWN: Final = 1500  # characters of a response

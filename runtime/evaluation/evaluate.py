@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from lager_onnx.runtime import metrics
-from lager_onnx.runtime.folds import Rows
-from lager_onnx.runtime.methods import Method, best_layer, methods
-from lager_onnx.runtime.metrics import Interval, Resamples
-from lager_onnx.runtime.tuning import Array, Labelled
+from lager_onnx.runtime.evaluation import metrics
+from lager_onnx.runtime.evaluation.methods import Method, best_layer, methods
+from lager_onnx.runtime.evaluation.metrics import Interval, Resamples
+from lager_onnx.runtime.labels.groups import Rows
+from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 JUDGE = "LAGER as stored"
 Figure = Callable[[Method, Labelled], float]

@@ -1,0 +1,60 @@
+"""Layer logits of a judge beside what people said: all that evaluating and tuning need."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from lager_onnx.models.errors import LabelError, RecordError
+from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.labels.layer_cache import UngradableError, cache_folder, layer_logits
+from lager_onnx.runtime.labels.read import LabelledRecord
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Layer logits of a judge, and what people said.
+
+    Attributes:
+        logits: (records, L + 1, K).
+        labels: (records,), in the units of the scale.
+        values: (K,) of the scale.
+    """
+
+    logits: Array
+    labels: Array
+    values: Array
+
+    def __post_init__(self) -> None:
+        lowest, highest = self.values.min(), self.values.max()
+        if not np.isfinite(self.labels).all() or self.labels.min() < lowest or self.labels.max() > highest:
+            raise LabelError(f"labels must be numbers from {lowest:g} to {highest:g}, as the judge's scale")
+
+    def at(self, rows: npt.NDArray[np.integer]) -> "Labelled":
+        """Some of the records."""
+        return Labelled(self.logits[rows], self.labels[rows], self.values)
+
+    def scores(self, weights: Array) -> Array:
+        """LAGER scores under other layer weights, (records,)."""
+        probabilities: Array = softmax(np.einsum("l,nlk->nk", weights, self.logits), axis=-1)
+        return probabilities @ self.values
+
+
+def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:
+    """Layer logits and labels of records; logits are kept in `folder`, the cache folder by default.
+
+    Raises:
+        RecordError: a record that cannot be graded.
+    """
+    records = [row.record for row in rows]
+    try:
+        logits = layer_logits(judge, records, folder or cache_folder())
+    except UngradableError as error:
+        raise RecordError(f"{rows[error.number].where}: {error}") from error
+    labels = np.array([row.label for row in rows])
+    return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))
