@@ -42,7 +42,7 @@ def read_labelled(
     Args:
         source: file, or "-" for standard input.
         scale: of the judge.
-        data: form in which the records are published; see `label_formats`.
+        data: form in which the records are published; see `formats`.
         field: that holds the label, a number or a list of numbers; of plain records.
         format_: of the file; by default its ending tells.
         criterion: for records that name neither criterion nor rubric.
