@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
 
-# Takes half an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
+# Takes an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5
 BENCH := judges/bench
 bench: $(BENCH)/fp32/judge.json $(BENCH)/int8/judge.json $(BENCH)/int4/judge.json
