@@ -17,9 +17,9 @@ class Estimate:
     """What k-fold cross-validation says of tuning.
 
     Attributes:
-        table: for each method ("uniform", "as stored", "tuned", on records that its fold did not learn from) the
-            figures of `METRICS` with intervals.
-        gain: Spearman of tuned less that of the better of the other two, on the same resamples.
+        table: for each method ("uniform"; "tuned", on records that its fold did not learn from; "as stored", where
+            the judge's weights are not uniform) the figures of `METRICS` with intervals.
+        gain: Spearman of tuned less that of the best of the others, on the same resamples.
     """
 
     table: dict[str, dict[str, Interval]]
@@ -60,15 +60,18 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
     for train, test in group_folds(groups, folds):
         weights = learn(data.at(train), [groups[row] for row in train])
         tuned[test] = data.at(test).scores(weights)
-    layers = data.logits.shape[1]
-    scores = {"uniform": data.scores(np.full(layers, 1 / layers)), "as stored": data.scores(stored), "tuned": tuned}
+    uniform = np.full(len(stored), 1 / len(stored))
+    scores = {"uniform": data.scores(uniform), "tuned": tuned}
+    if not np.allclose(stored, uniform):
+        scores["as stored"] = data.scores(stored)
     resamples = Resamples.of_groups(groups)
     sampled = {
         method: {name: resamples.sample(_of(metric, found, data.labels)) for name, metric in METRICS.items()}
         for method, found in scores.items()
     }
     agreement = {method: figures["Spearman"] for method, figures in sampled.items()}
-    other = max(("uniform", "as stored"), key=lambda method: np.nan_to_num(agreement[method].value, nan=-1))
+    others = [method for method in scores if method != "tuned"]
+    other = max(others, key=lambda method: np.nan_to_num(agreement[method].value, nan=-1))
     table = {method: {name: figure.interval for name, figure in figures.items()} for method, figures in sampled.items()}
     return Estimate(table, (agreement["tuned"] - agreement[other]).interval)
 
