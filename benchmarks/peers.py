@@ -44,16 +44,13 @@ def llama_cpp(precision: str) -> Opener:
         )  # fmt: skip
         wanted_ids = list(spec.score_token_ids)
 
-        def logits(prompts: Prompts) -> Logits:
-            rows = []
-            for prompt in prompts:
-                model.reset()
-                model.eval(prompt)
-                every = np.ctypeslib.as_array(model._ctx.get_logits(), shape=(model.n_vocab(),))
-                rows.append(every[wanted_ids].copy())
-            return np.stack(rows)
+        def logits(prompt: list[int]) -> Logits:
+            model.reset()
+            model.eval(prompt)
+            every = np.ctypeslib.as_array(model._ctx.get_logits(), shape=(model.n_vocab(),))
+            return every[wanted_ids].copy()
 
-        return logits
+        return one_by_one(logits)
 
     return opened
 
@@ -112,17 +109,14 @@ def onnxruntime_genai(precision: str) -> Opener:
         (made / "genai_config.json").write_text(json.dumps(config))
         model, wanted_ids = library.Model(str(made)), list(spec.score_token_ids)
 
-        def logits(prompts: Prompts) -> Logits:
-            rows = []
-            for prompt in prompts:
-                parameters = library.GeneratorParams(model)
-                parameters.set_search_options(max_length=len(prompt) + 1)
-                generator = library.Generator(model, parameters)
-                generator.append_tokens(prompt)
-                rows.append(generator.get_logits()[0, -1, wanted_ids])
-            return np.stack(rows)
+        def logits(prompt: list[int]) -> Logits:
+            parameters = library.GeneratorParams(model)
+            parameters.set_search_options(max_length=len(prompt) + 1)
+            generator = library.Generator(model, parameters)
+            generator.append_tokens(prompt)
+            return generator.get_logits()[0, -1, wanted_ids]
 
-        return logits
+        return one_by_one(logits)
 
     return opened
 
@@ -141,16 +135,18 @@ def optimum(spec: JudgeSpec, checkpoint: str, folder: Path, threads: int) -> Las
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     wanted_ids = list(spec.score_token_ids)
 
-    def logits(prompts: Prompts) -> Logits:
-        rows = []
-        for prompt in prompts:
-            ids = np.asarray([prompt])
-            feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.size)[None]}
-            (every,) = session.run(["logits"], feed)
-            rows.append(every[0, -1, wanted_ids])
-        return np.stack(rows)
+    def logits(prompt: list[int]) -> Logits:
+        ids = np.asarray([prompt])
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.size)[None]}
+        (every,) = session.run(["logits"], feed)
+        return every[0, -1, wanted_ids]
 
-    return logits
+    return one_by_one(logits)
+
+
+def one_by_one(logits: Callable[[list[int]], Logits]) -> LastLogits:
+    """Every core on one prompt after another."""
+    return lambda prompts: np.stack([logits(prompt) for prompt in prompts])
 
 
 def hugging_face(checkpoint: str, folder: Path) -> Path:
