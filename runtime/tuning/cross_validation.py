@@ -42,20 +42,14 @@ class Estimate:
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 
-def check(data: Labelled, groups: Sequence[str], folds: int) -> None:
-    """Raises `LabelError` where nothing can be learned or estimated."""
-    if np.ptp(data.labels) == 0:
-        raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
-    group_folds(groups, folds)
-
-
 def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, folds: int) -> Estimate:
     """Cross-validates `learn` over groups.
 
     Raises:
         LabelError: labels are all the same, or there are fewer groups than folds.
     """
-    check(data, groups, folds)
+    if np.ptp(data.labels) == 0:
+        raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
     tuned = np.empty(len(data.labels))
     for train, test in group_folds(groups, folds):
         weights = learn(data.at(train), [groups[row] for row in train])
