@@ -8,7 +8,7 @@ from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import ScaleError
 from lager_onnx.models.scale import Scale
 
-_TURN = "Grade this."
+_TURN, _FEEDBACK = "Grade this.", "Fair."
 
 
 def find_score_tokens(
@@ -43,11 +43,16 @@ def find_score_tokens(
 
 
 def _tail(tokenizer: Tokenizer, wrapper: ChatWrapper, text: str) -> list[int] | None:
-    """Ids that `text` adds to the prompt; None where it changes the tokens before it."""
-    prompt = wrapper.wrap(_TURN)
-    head = tokenizer.encode(prompt, add_special_tokens=False).ids
-    joined = tokenizer.encode(prompt + text, add_special_tokens=False).ids
-    return joined[len(head) :] if joined[: len(head)] == head else None
+    """Ids that `text` adds to a prompt, with feedback and without; None where it changes the tokens before it."""
+    tails: list[list[int]] = []
+    for feedback in ("", _FEEDBACK):
+        prompt = wrapper.wrap(_TURN, feedback)
+        head = tokenizer.encode(prompt, add_special_tokens=False).ids
+        joined = tokenizer.encode(prompt + text, add_special_tokens=False).ids
+        if joined[: len(head)] != head:
+            return None
+        tails.append(joined[len(head) :])
+    return tails[0] if tails[0] == tails[1] else None
 
 
 def _tokens(tokenizer: Tokenizer, wrapper: ChatWrapper, text: str) -> list[str]:

@@ -19,7 +19,11 @@ class ChatWrapper:
     answer_prefix: str
     strip: bool = False
 
-    def wrap(self, user_turn: str) -> str:
-        """The whole text that the judge reads."""
+    def wrap(self, user_turn: str, feedback: str = "") -> str:
+        """The whole text that the judge reads, up to its grade."""
         turn = user_turn.strip() if self.strip else user_turn
-        return f"{self.before}{turn}{self.after}{self.answer_prefix}"
+        return f"{self.before}{turn}{self.after}{self.opening(feedback)}"
+
+    def opening(self, feedback: str = "") -> str:
+        """How the assistant's turn begins: with what the judge said of the response, if anything, and the prefix."""
+        return (f"Feedback: {feedback}\n" if feedback else "") + self.answer_prefix

@@ -69,7 +69,7 @@ class Template:
             RecordError: a needed field is missing or empty, or not text; or the rubric cannot be read.
         """
         if "prompt" in record:
-            return _text(record, "prompt")
+            return text_field(record, "prompt")
         rubric = read_rubric(record, scale) if "rubric" in self.fields else None
         made = {
             "rubric": rubric.render(scale) if rubric else "",
@@ -82,7 +82,7 @@ class Template:
         for paragraph in self.text.split("\n\n"):
             values: dict[str, str] = {}
             for name, optional in _FIELD.findall(paragraph):
-                value = made[name] if name in made else _text(record, name, optional=bool(optional))
+                value = made[name] if name in made else text_field(record, name, optional=bool(optional))
                 if not value and not optional:
                     raise RecordError(f"no {name}: template {self.name!r} needs a 'criterion' or a 'rubric'")
                 values[name] = value
@@ -91,7 +91,12 @@ class Template:
         return "\n\n".join(paragraphs)
 
 
-def _text(record: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
+def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
+    """A field of a record, as text; "" where an optional one is missing or empty.
+
+    Raises:
+        RecordError: it is needed and missing or empty, or it is not text.
+    """
     value = record.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         if optional:

@@ -15,7 +15,7 @@ from lager_onnx.runtime.batching import windows
 from lager_onnx.runtime.engine import Engine, Outputs, Wait, open_engine
 from lager_onnx.runtime.folder import read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.prompts import PromptEncoder
+from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.session import Device
 
 BATCH_TOKENS = 4096
@@ -105,7 +105,8 @@ class Judge:
 
         Args:
             records: mappings with `instruction` and `response` (and optionally `criterion` or `rubric`,
-                `reference`, `context`), or with a finished `prompt`.
+                `reference`, `context`), or with a finished `prompt`; with `feedback`, as if the judge had said it
+                before it grades.
             batch_tokens: most tokens in a batch, padding included.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
@@ -152,15 +153,15 @@ class Judge:
 
     def _prepare(self, records: Iterable[Record]) -> Iterator[_Prepared]:
         for chunk in _chunks(records, _ENCODED_TOGETHER):
-            turns: list[str | RecordError] = []
+            found: list[Turns | RecordError] = []
             for record in chunk:
                 try:
-                    turns.append(self._encoder.user_turn(record))
+                    found.append(self._encoder.turns(record))
                 except RecordError as error:
-                    turns.append(error)
-            encoded = iter(self._encoder.encode([turn for turn in turns if isinstance(turn, str)]))
-            for turn in turns:
-                yield _Prepared([], turn) if isinstance(turn, RecordError) else self._fitting(next(encoded))
+                    found.append(error)
+            encoded = iter(self._encoder.encode([turns for turns in found if isinstance(turns, Turns)]))
+            for turns in found:
+                yield _Prepared([], turns) if isinstance(turns, RecordError) else self._fitting(next(encoded))
 
     def _fitting(self, ids: list[int]) -> _Prepared:
         try:

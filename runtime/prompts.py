@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,15 @@ from tokenizers import Tokenizer
 
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
+from lager_onnx.models.template import text_field
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The two turns of a prompt: the user's, and what the judge said in its own before it grades (may be empty)."""
+
+    user: str
+    feedback: str = ""
 
 
 class PromptEncoder:
@@ -39,30 +49,33 @@ class PromptEncoder:
         """Number of tokens that the tokeniser knows."""
         return int(self._tokenizer.get_vocab_size())
 
-    def user_turn(self, record: Mapping[str, Any]) -> str:
-        """The user's turn for a record. Raises `RecordError` where the record cannot be graded."""
+    def turns(self, record: Mapping[str, Any]) -> Turns:
+        """The turns for a record. Raises `RecordError` where the record cannot be graded."""
         if not isinstance(record, Mapping):
             raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")
         prefix = self.spec.chat.answer_prefix
-        turn = self.spec.template.fill(record, scale=self.spec.scale, answer_prefix=prefix)
+        turns = Turns(
+            self.spec.template.fill(record, scale=self.spec.scale, answer_prefix=prefix),
+            text_field(record, "feedback", optional=True).strip(),
+        )
         try:
-            turn.encode()
+            self._wrap(turns).encode()
         except UnicodeEncodeError as error:
             raise RecordError(f"the text holds half of a surrogate pair ({error}): mend its encoding") from error
-        return turn
+        return turns
 
     def text(self, record: Mapping[str, Any]) -> str:
         """The whole text that the judge reads, wrapper and answer prefix included."""
-        return self.spec.chat.wrap(self.user_turn(record))
+        return self._wrap(self.turns(record))
 
-    def encode(self, turns: Sequence[str]) -> list[list[int]]:
-        """Token ids of whole prompts, one a user's turn."""
-        encodings = self._tokenizer.encode_batch_fast(
-            [self.spec.chat.wrap(turn) for turn in turns], add_special_tokens=False
-        )
+    def encode(self, prompts: Sequence[Turns]) -> list[list[int]]:
+        """Token ids of whole prompts."""
+        encodings = self._tokenizer.encode_batch_fast(list(map(self._wrap, prompts)), add_special_tokens=False)
         return [
-            self._encode_literally(turn) if self._special.search(turn) else list(encoding.ids)
-            for turn, encoding in zip(turns, encodings, strict=True)
+            self._encode_literally(turns)
+            if self._special.search(f"{turns.user}\n{turns.feedback}")
+            else list(encoding.ids)
+            for turns, encoding in zip(prompts, encodings, strict=True)
         ]
 
     def check_length(self, tokens: int) -> None:
@@ -73,25 +86,32 @@ class PromptEncoder:
                 "shorten the record, or pass over such records with --on-error skip"
             )
 
-    def _encode_literally(self, turn: str) -> list[int]:
-        """Ids of a prompt whose user's turn holds special tokens, which are taken as plain characters.
+    def _wrap(self, turns: Turns) -> str:
+        return self.spec.chat.wrap(turns.user, turns.feedback)
 
-        Special tokens cut a text into parts that are encoded on their own, so the wrapper's outer parts can be
-        encoded apart from the middle, in which nothing is special.
+    def _encode_literally(self, turns: Turns) -> list[int]:
+        """Ids of a prompt whose turns hold special tokens, which are taken as plain characters.
+
+        Special tokens cut a text into parts that are encoded on their own, so those of the wrapper can be encoded
+        apart from the turns, in which nothing is special.
         """
-        chat = self.spec.chat
+        chat, prompt = self.spec.chat, self._wrap(turns)
         front = max((match.end() for match in self._special.finditer(chat.before)), default=0)
-        first = self._special.search(chat.after)
-        back = first.start() if first else len(chat.after)
-        prompt, after = chat.wrap(turn), chat.after[back:] + chat.answer_prefix
-        if first is None:  # nothing cuts the prompt after the turn
-            after = ""
-        middle = prompt[front : len(prompt) - len(after)]
+        header = [match.span() for match in self._special.finditer(chat.after)]
+        if not header:  # nothing cuts the prompt after the user's turn
+            return [*self._ids(chat.before[:front]), *self._literal_ids(prompt[front:])]
+        first, last = header[0][0], header[-1][1]
+        answer = chat.after[last:] + chat.opening(turns.feedback)
+        user = prompt[front : len(prompt) - len(chat.after[first:last] + answer)]
         return [
             *self._ids(chat.before[:front]),
-            *self._literal.encode(middle, add_special_tokens=False).ids,
-            *self._ids(after),
+            *self._literal_ids(user),
+            *self._ids(chat.after[first:last]),
+            *self._literal_ids(answer),
         ]
+
+    def _literal_ids(self, text: str) -> list[int]:
+        return list(self._literal.encode(text, add_special_tokens=False).ids)
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)

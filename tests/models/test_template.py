@@ -17,10 +17,12 @@ def fill(record: dict[str, Any], template: str = "direct", scale: Scale = SCALE)
 
 
 @pytest.mark.parametrize("template", built_in_templates())
-def test_built_in_templates_hold_everything_in_the_order_of_the_paper(template: str) -> None:
+def test_built_in_templates_hold_everything_in_order(template: str) -> None:
     record = RECORD | {"criterion": "fluency", "reference": "Two.", "context": "Numbers."}
     text = fill(record, template)
     parts = ["Name a prime.", "Numbers.", "Seven.", "Two.", CRITERIA["fluency"].question, 'score:"']
+    if template == "direct":  # what all criteria share stands before what they do not
+        parts[-2:] = parts[:-3:-1]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     assert "1, 2, 3" in text
