@@ -86,7 +86,7 @@ class Calibration:
         for value in values:
             value.type = ir.TensorType(ir.DataType.FLOAT)
             graph.graph.outputs.append(value)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         ir.save(graph, folder / "model.onnx", external_data="model.onnx_data")
         graph.graph.outputs.clear()
         graph.graph.outputs.extend(outputs)

@@ -11,6 +11,7 @@ from lager_onnx.export.checkpoint import Checkpoint
 from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
 from lager_onnx.export.passes.simplify import remove_unused
+from lager_onnx.export.passes.smooth import SmoothPass
 from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.spec import JudgeSpec
@@ -33,14 +34,16 @@ def quantize(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint, folder: Path) 
         graph: as `rewrite` leaves it.
         spec: what the judge is; its precision is int8 or int4.
         judge: the checkpoint, for its tokeniser.
-        folder: a folder to make, for a copy of the float32 graph.
+        folder: for a copy of the float32 graph; made if it is not there.
     """
     rotated = RotatePass()(graph).modified
     if not rotated:
         logger.info("    this decoder's stream cannot be rotated: every row of activations gets its own scale")
+    text = calibration_prompts(spec, judge.backend)
     if spec.precision == "int8":
+        SmoothPass(Calibration(graph, folder, text).inputs)(graph)
         SpreadPass()(graph)
-    calibration = Calibration(graph, folder, calibration_prompts(spec, judge.backend))
+    calibration = Calibration(graph, folder, text)
     prompts = calibration_prompts(spec, judge.backend, to_compare=True)
     reference = Reference(prompts, calibration.scores(prompts))
     if spec.precision == "int8":

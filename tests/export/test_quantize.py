@@ -14,6 +14,7 @@ from lager_onnx.export.gptq import quantize_weight
 from lager_onnx.export.passes.parts import numpy_of, projections, reads_gate
 from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
+from lager_onnx.export.passes.smooth import SmoothPass
 from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.graph import OUTPUTS
@@ -73,6 +74,29 @@ def test_spreading_over_blocks_changes_nothing(variant: str, tmp_path: Path) -> 
     assert not any(np.array_equal(new, old) for new in after for old in before)
     ir.save(graph, tmp_path / "spread.onnx", external_data="spread.onnx_data")
     got = run_graph(open_session(tmp_path / "spread.onnx", device="cpu").session, PROMPTS)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+
+
+@pytest.mark.parametrize(("variant", "smoothed"), [("llama", True), ("gemma2", True), ("phi3", False)])
+def test_smoothing_channels_changes_nothing_but_their_size(variant: str, smoothed: bool, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
+    export_judge(checkpoint, tmp_path / "judge", verify_judge=False)
+    graph = ir.load(tmp_path / "judge" / "model.onnx")
+    readers = [node for node in projections(graph.graph) if reads_gate(node)]
+    before = [numpy_of(node.inputs[1]).copy() for node in readers]
+    expected = run_graph(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, PROMPTS)
+    sizes = {
+        node.inputs[0]: 10.0 ** np.linspace(-3, 3, len(weight)) for node, weight in zip(readers, before, strict=True)
+    }
+    for channels in sizes.values():
+        channels[0] = 0  # silent over calibration text
+    modified = SmoothPass(lambda value: Inputs(np.diag(sizes[value] ** 2)))(graph).modified
+    assert modified == smoothed
+    after = [numpy_of(node.inputs[1]) for node in readers]
+    assert smoothed != all(np.array_equal(new, old) for new, old in zip(after, before, strict=True))
+    ir.save(graph, tmp_path / "smooth.onnx", external_data="smooth.onnx_data")
+    got = run_graph(open_session(tmp_path / "smooth.onnx", device="cpu").session, PROMPTS)
     for name in OUTPUTS:
         np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
 
