@@ -16,7 +16,8 @@ Make = Callable[[int], list[list[int]]]
 REPEATS = 3
 LENGTHS, NUMBERS, CRITERIA = (64, 128, 256, 512, 1024, 2048), (1, 2, 4, 8), (1, 2, 4, 7)
 DEPTHS = (10, 20, 30)
-RESPONSE, RUBRIC = 560, 100  # tokens before and in what differs between criteria
+# Tokens of the built-in template round a response of 400 and an instruction of 80: before a criterion, and from it on.
+RESPONSE, RUBRIC = 596, 62
 
 
 def growth(judges: Path, checkpoint: str, threads: int) -> str:
@@ -44,7 +45,11 @@ def growth(judges: Path, checkpoint: str, threads: int) -> str:
         [
             rows("tokens of one prompt", LENGTHS, lambda size: [text(size)]),
             rows("prompts of 512 tokens", NUMBERS, lambda size: [text(512) for _ in range(size)]),
-            rows(f"criteria ({RUBRIC} tokens each) for one response ({RESPONSE} with its task)", CRITERIA, criteria),
+            rows(
+                f"criteria ({RUBRIC} tokens each) for one response ({RESPONSE} with its instruction)",
+                CRITERIA,
+                criteria,
+            ),
             layers(judges, checkpoint, threads, lambda: [text(512) for _ in range(8)]),
         ]
     )

@@ -38,33 +38,41 @@ def calibration_prompts(spec: JudgeSpec, tokenizer: Tokenizer, *, to_compare: bo
 class Inputs:
     """What a projection reads over calibration text.
 
-    `moments` is X'X of all rows, (in, in). `mean` (in,) and `deviation`, a number for all channels, leave out the
-    first token of every prompt: it holds no text, and activations that nothing else holds.
+    `moments` is X'X of all rows, (in, in). `mean` and `sizes` (root mean squares), (in,), and `deviation`, a number for
+    all channels, leave out the first token of every prompt: it holds no text, and activations that nothing else holds.
     """
 
     moments: Array
     rows: int = 0
     total: Array | float = 0.0
-    squares: float = 0.0
+    squares: Array | float = 0.0
 
     def add(self, rows: Array) -> None:
         """Counts more of them, (tokens, in)."""
         self.moments += rows.T @ rows
-        text = rows[1:].astype(np.float64)
+        text = (rows[1:] if len(rows) > 1 else rows).astype(np.float64)  # of one row, the score position's
         self.rows += len(text)
         self.total = self.total + text.sum(axis=0)
-        self.squares += float((text**2).sum())
+        self.squares = self.squares + (text**2).sum(axis=0)
 
     @property
     def mean(self) -> Array:
         """Mean of every channel, (in,)."""
-        return np.asarray(self.total / max(self.rows, 1), dtype=np.float32) * np.ones(len(self.moments), np.float32)
+        return self._per_row(self.total)
+
+    @property
+    def sizes(self) -> Array:
+        """Root mean square of every channel, (in,)."""
+        return np.sqrt(self._per_row(self.squares))
 
     @property
     def deviation(self) -> float:
         """Standard deviation from that mean, over all channels."""
-        variance = self.squares / max(self.rows, 1) / len(self.moments) - float((self.mean**2).mean())
+        variance = float((self.sizes**2).mean() - (self.mean**2).mean())
         return math.sqrt(max(variance, 0.0))
+
+    def _per_row(self, sums: Array | float) -> Array:
+        return np.asarray(sums / max(self.rows, 1), dtype=np.float32) * np.ones(len(self.moments), np.float32)
 
 
 InputsOf = Callable[[ir.Value], Inputs]

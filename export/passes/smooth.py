@@ -47,8 +47,8 @@ class SmoothPass(ir.passes.InPlacePass):
             linear = [maker for maker in makers if maker in found]
             if len(linear) != 1:
                 continue
-            channels = _sizes(np.diag(self.inputs(x).moments))
-            rows = _sizes((numpy_of(weight) ** 2).sum(axis=1))
+            channels = _not_too_small(self.inputs(x).sizes)
+            rows = _not_too_small(np.sqrt((numpy_of(weight) ** 2).mean(axis=1)))
             scale = channels**_MOVED / rows ** (1 - _MOVED)
             scale /= np.exp(np.log(scale).mean())  # as large as before, on the whole
             up = linear[0].inputs[1]
@@ -58,7 +58,5 @@ class SmoothPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=modified)
 
 
-def _sizes(squares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Root mean squares, but for a factor, from sums of squares."""
-    sizes = np.sqrt(squares) + np.finfo(np.float32).tiny
-    return np.maximum(sizes, _SMALLEST * np.median(sizes))
+def _not_too_small(sizes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.maximum(sizes, _SMALLEST * np.median(sizes) + np.finfo(np.float32).tiny)
