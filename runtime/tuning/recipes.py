@@ -14,7 +14,7 @@ Recipe = Literal["regularised", "paper"]
 Fit = Callable[[Labelled, Sequence[str]], Array]
 
 # As much as so many groups of records know. Found on newsroom, vicuna_eval and EQ-Bench; see docs/alignment.md.
-_PULL: Final = 50.0
+_PULL: Final = 100.0
 # Of the paper's code: Adam with batches of 4 and v at 0 but for the last layer, one epoch.
 _RATE: Final = 0.01
 _BATCH: Final = 4
