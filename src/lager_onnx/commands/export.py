@@ -20,7 +20,10 @@ import click
 )
 @click.option("--layers", default="all", help="Rows that get weight: all, upper-half, or a list such as 0,12-20,-1.")
 @click.option(
-    "--template", default="direct", help="Prompt template: direct, brief, or a text file with {named} fields."
+    "--template",
+    default="direct",
+    help="Prompt template: direct, paper (the criterion before the format), reasoning (behind a record's feedback), "
+    "brief, or a text file with {named} fields.",
 )
 @click.option("--answer-prefix", default="score: ", help="How the judge's answer begins; the next token is the score.")
 @click.option(
