@@ -165,7 +165,7 @@ def test_a_base_model_is_asked_in_plain_text(tmp_path: Path) -> None:
     export_judge(checkpoint, tmp_path / "judge")
     prompt = Judge.load(tmp_path / "judge", device="cpu").prompt({"instruction": "Why?", "response": "So."})
     assert prompt.startswith("You are a careful judge")
-    assert prompt.endswith("the grade.\n\nscore: ")
+    assert prompt.endswith("Your grade from 1 to 5\n\nscore: ")
 
 
 def test_judge_json_is_plain_json(tiny_judge: Path) -> None:
