@@ -31,10 +31,10 @@ def prompt(judge_dir: Path, input: str, format_: Any, criterion: str | None, as_
         try:
             if row.error:
                 raise row.error
-            record = with_criterion(row.record, criterion)
-            text, tokens = encoder.text(record), len(encoder.encode([encoder.turns(record)])[0])
+            turns = encoder.turns(with_criterion(row.record, criterion))
         except RecordError as error:
             raise RecordError(f"{row.where}: {error}") from error
+        text, tokens = encoder.spec.chat.wrap(turns.user, turns.feedback), len(encoder.encode([turns])[0])
         if as_json:
             identity = {"id": row.record["id"]} if "id" in row.record else {}
             click.echo(json.dumps({**identity, "prompt": text, "tokens": tokens}, ensure_ascii=False))
