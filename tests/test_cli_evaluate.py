@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy.special import softmax
+from scipy.stats import rankdata, spearmanr
 
 from lager_onnx.cli import main
 from lager_onnx.runtime.evaluation.evaluate import evaluate
 from lager_onnx.runtime.evaluation.methods import best_layer, methods
-from lager_onnx.runtime.evaluation.metrics import calibration_error, kendall, spearman, weighted_kappa
+from lager_onnx.runtime.evaluation.metrics import calibration_error, kendall, ranks, spearman, weighted_kappa
 from lager_onnx.runtime.evaluation.tables import as_csv, as_json, as_text
 from lager_onnx.runtime.labels.labelled import Labelled
 
@@ -65,6 +66,13 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
     labels = np.array([1.0] * 6 + [2.0] * 4)  # right six times of ten at 0.9
     assert calibration_error(sure, labels, VALUES) == pytest.approx(0.3)
     assert calibration_error(np.tile([1.0, 0, 0, 0, 0], (10, 1)), np.ones(10), VALUES) == pytest.approx(0)
+
+
+def test_ranks_and_spearman_are_scipy_s() -> None:
+    random = np.random.default_rng(0)
+    scores, labels = random.integers(0, 9, 50) / 3, random.normal(size=50)
+    np.testing.assert_array_equal(ranks(scores), rankdata(scores))
+    assert spearman(scores, labels) == pytest.approx(spearmanr(scores, labels).statistic)
 
 
 def test_ties_count_in_kendall() -> None:

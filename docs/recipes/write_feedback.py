@@ -34,6 +34,8 @@ def main(checkpoint: str, judge_dir: Path, records: str, output: Path, batch: in
     """Writes RECORDS with a field `feedback` each; goes on where OUTPUT ends."""
     judge, spec = load_checkpoint(checkpoint), JudgeSpec.load(judge_dir)
     model, tokenizer = judge.model.to(torch.bfloat16), judge.tokenizer
+    if not getattr(judge.config, "attn_logit_softcapping", None):  # which PyTorch's own attention would leave out
+        model.set_attn_implementation("sdpa")
     tokenizer.padding_side = "left"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     encoder = PromptEncoder(judge_dir, spec)

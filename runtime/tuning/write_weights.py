@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
+import onnx
 
 from lager_onnx.models.errors import JudgeFolderError
 from lager_onnx.models.model_card import model_card
@@ -44,14 +44,13 @@ def reweigh(
         for file in judge_dir.iterdir():
             if file.is_file() and file.name not in _REWRITTEN:
                 _link(file, folder / file.name)
-        graph = ir.load(judge_dir / GRAPH_FILE)
-        value = graph.graph.initializers.get(LAYER_WEIGHTS)
-        if value is None or value.const_value is None:
+        model = onnx.load(judge_dir / GRAPH_FILE, load_external_data=False)
+        held = next((tensor for tensor in model.graph.initializer if tensor.name == LAYER_WEIGHTS), None)
+        if held is None:
             raise JudgeFolderError(f"{judge_dir / GRAPH_FILE} holds no {LAYER_WEIGHTS}: export the judge again")
-        shape = tuple(value.const_value.shape.numpy())
-        array = np.asarray(weights, dtype=np.float32).reshape(shape)
-        value.const_value = ir.tensor(array, name=LAYER_WEIGHTS)
-        ir.save(graph, folder / GRAPH_FILE)
+        array = np.asarray(weights, dtype=np.float32).reshape(tuple(held.dims))
+        held.CopyFrom(onnx.numpy_helper.from_array(array, LAYER_WEIGHTS))
+        onnx.save(model, folder / GRAPH_FILE)
         spec = replace(
             spec,
             layer_weights=tuple(float(weight) for weight in array.reshape(-1)),
