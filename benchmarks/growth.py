@@ -16,8 +16,9 @@ Make = Callable[[int], list[list[int]]]
 REPEATS = 3
 LENGTHS, NUMBERS, CRITERIA = (64, 128, 256, 512, 1024, 2048), (1, 2, 4, 8), (1, 2, 4, 7)
 DEPTHS = (10, 20, 30)
-# Tokens of the built-in template round a response of 400 and an instruction of 80: before a criterion, and from it on.
-RESPONSE, RUBRIC = 596, 62
+# Tokens of the built-in template round a response of 400 and an instruction of 80: before a criterion, and from it on
+# (mean of the seven aspects by which data is selected).
+RESPONSE, RUBRIC = 594, 51
 
 
 def growth(judges: Path, checkpoint: str, threads: int) -> str:

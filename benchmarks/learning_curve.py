@@ -6,7 +6,7 @@ For every fold, weights are learned from some of the labels in the other folds (
 score the fold that was left out. Prints a Markdown table.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -15,14 +15,14 @@ import numpy as np
 
 from lager_onnx.runtime.evaluation.metrics import METRICS
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.labels.groups import Rows, group_folds, rows_by_group
+from lager_onnx.runtime.labels.groups import rows_by_group
 from lager_onnx.runtime.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.runtime.labels.read import read_labelled
 from lager_onnx.runtime.tuning import fit_as_the_paper, fit_regularised
+from lager_onnx.runtime.tuning.cross_validation import left_out_scores
+from lager_onnx.runtime.tuning.recipes import Fit
 
-Learn = Callable[[Labelled, list[str]], Array]
-
-RECIPES: dict[str, Learn] = {
+RECIPES: dict[str, Fit] = {
     "untuned": lambda data, _: np.full(data.logits.shape[1], 1 / data.logits.shape[1]),
     "regularised": fit_regularised,
     "regularised, alpha 0.5, mae": lambda data, groups: fit_regularised(data, groups, alpha=0.5, distance="mae"),
@@ -46,7 +46,9 @@ def main(judge_dir: Path, labelled: str, label: str, sizes: str, repeats: int) -
     click.echo("| labels | recipe | " + " | ".join(METRICS) + " |\n|---|---|" + "---|" * len(METRICS))
     for size in map(int, sizes.split(",")):
         for name, learn in RECIPES.items():
-            scores = [left_out_scores(data, groups, learn, size, seed) for seed in range(repeats)]
+            scores = [
+                left_out_scores(data, groups, from_few(learn, size, seed), FOLDS, seed=seed) for seed in range(repeats)
+            ]
             cells = []
             for metric in METRICS.values():
                 figures = [metric(each, data.labels) for each in scores]
@@ -54,20 +56,16 @@ def main(judge_dir: Path, labelled: str, label: str, sizes: str, repeats: int) -
             click.echo(f"| {size} | {name} | " + " | ".join(cells) + " |")
 
 
-def left_out_scores(data: Labelled, groups: list[str], learn: Learn, size: int, seed: int) -> Array:
-    """Scores (records,), each under weights that were learned without its group."""
-    scores = np.empty(len(groups))
-    for train, test in group_folds(groups, FOLDS, seed=seed):
-        some = drawn(train, groups, size, seed)
-        scores[test] = data.at(test).scores(learn(data.at(some), [groups[row] for row in some]))
-    return scores
+def from_few(learn: Fit, size: int, seed: int) -> Fit:
+    """Learns from about `size` of the labels given, in whole groups but for the last one."""
 
+    def learned(data: Labelled, groups: Sequence[str]) -> Array:
+        members = list(rows_by_group(groups).values())
+        np.random.default_rng(seed).shuffle(members)
+        rows = [row for group in members for row in group][:size]
+        return learn(data.at(np.asarray(rows)), [groups[row] for row in rows])
 
-def drawn(rows: Rows, groups: list[str], size: int, seed: int) -> Rows:
-    """About `size` of the rows, in whole groups but for the last one."""
-    members = list(rows_by_group([groups[row] for row in rows]).values())
-    np.random.default_rng(seed).shuffle(members)
-    return rows[[row for group in members for row in group][:size]]
+    return learned
 
 
 if __name__ == "__main__":

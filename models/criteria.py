@@ -35,7 +35,7 @@ CRITERIA: dict[str, Criterion] = {
     "relevance": Criterion(
         "Does the response keep to what the instruction asks for?",
         "It is about something else.",
-        "All of it matters to the request, and nothing that matters is left out.",
+        "All of it matters to the request.",
     ),
     "completeness": Criterion(
         "Does the response cover everything that the instruction asks for?",
@@ -74,29 +74,29 @@ CRITERIA: dict[str, Criterion] = {
         "It is accurate in every detail.",
     ),
     "logical-consistency": Criterion(
-        "Is the reasoning of the response sound and free of contradictions?",
-        "It contradicts itself or draws conclusions that do not follow.",
+        "Is the reasoning sound and free of contradictions?",
+        "Conclusions do not follow or contradict.",
         "Every step follows from those before it.",
     ),
     "fluency-and-clarity": Criterion(
         "Is the response well written and easy to understand?",
-        "It is hard to read or to understand.",
-        "It reads well and nothing in it is unclear.",
+        "It is hard to understand.",
+        "It reads well and nothing is unclear.",
     ),
     "length-appropriateness": Criterion(
-        "Is the length of the response right for the instruction?",
+        "Is the response as long as it has to be?",
         "It is far too short or far too long.",
-        "It is just as long as it has to be.",
+        "Its length is just right.",
     ),
     "diversity": Criterion(
-        "Does the instruction with its response differ from what is common in such data?",
-        "It is one of countless examples of the same kind.",
-        "It is of a rare kind, in topic or in form.",
+        "Does this example differ from what is common?",
+        "It is one of countless others.",
+        "It is rare in topic or in form.",
     ),
     "instruction-difficulty": Criterion(
-        "How much knowledge or thought does it take to follow the instruction?",
+        "How much knowledge or thought does the instruction take?",
         "Anybody could do it at once.",
-        "It takes an expert, or long thought.",
+        "It takes an expert.",
     ),
 }
 

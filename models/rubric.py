@@ -63,7 +63,8 @@ def _built_in(name: str, scale: Scale) -> Rubric:
             f"unknown criterion {name!r}; choose from {', '.join(CRITERIA)}, or give a 'rubric' of your own"
         )
     criterion = CRITERIA[name]
-    return Rubric(name, criterion.question, {scale.lowest: criterion.low, scale.highest: criterion.high})
+    # Without its name, which the question says in other words: criteria of one response then share more of their cost.
+    return Rubric("", criterion.question, {scale.lowest: criterion.low, scale.highest: criterion.high})
 
 
 def _descriptions(given: Any, scale: Scale) -> dict[str, str]:

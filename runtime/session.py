@@ -117,6 +117,8 @@ def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
 def _open(model: Path, provider: str, threads: int | None, *, pack: bool) -> OpenSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
+    # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not pack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 3

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from lager_onnx import Judge
 from lager_onnx.cli import main
+from lager_onnx.models.criteria import CRITERIA
 from lager_onnx.runtime.records import read_rows
 from lager_onnx.runtime.results import ResultFile
 from lager_onnx.runtime.run import Options, grade_rows
@@ -81,7 +82,7 @@ def test_prompt_shows_what_the_judge_reads(tiny_judge: Path, tmp_path: Path) -> 
     assert rows[1]["prompt"] == "<|user|>\nGrade it.<|end|>\n<|assistant|>\nscore: "
     shown = lager("prompt", tiny_judge, file, "--criterion", "fluency").stdout
     assert "line 1:" in shown
-    assert "fluency" in shown
+    assert CRITERIA["fluency"].question in shown
     assert lager("prompt", tiny_judge, write(file, ["{"])).exit_code == 2
 
 

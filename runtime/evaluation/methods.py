@@ -4,12 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import softmax
 
-from lager_onnx.runtime.labels.labelled import Labelled
-
-Array = npt.NDArray[np.float64]
+from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,7 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
     """
     if np.ptp(data.labels) == 0:
         raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
-    tuned = np.empty(len(data.labels))
-    for train, test in group_folds(groups, folds):
-        weights = learn(data.at(train), [groups[row] for row in train])
-        tuned[test] = data.at(test).scores(weights)
+    tuned = left_out_scores(data, groups, learn, folds)
     uniform = np.full(len(stored), 1 / len(stored))
     scores = {"uniform": data.scores(uniform), "tuned": tuned}
     if not np.allclose(stored, uniform):
@@ -68,6 +65,18 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
     other = max(others, key=lambda method: np.nan_to_num(agreement[method].value, nan=-1))
     table = {method: {name: figure.interval for name, figure in figures.items()} for method, figures in sampled.items()}
     return Estimate(table, (agreement["tuned"] - agreement[other]).interval)
+
+
+def left_out_scores(data: Labelled, groups: Sequence[str], learn: Fit, folds: int, *, seed: int = 0) -> Array:
+    """Scores (records,), each under weights that were learned without its group.
+
+    Raises:
+        LabelError: fewer groups than folds.
+    """
+    scores = np.empty(len(groups))
+    for train, test in group_folds(groups, folds, seed=seed):
+        scores[test] = data.at(test).scores(learn(data.at(train), [groups[row] for row in train]))
+    return scores
 
 
 def _of(metric: Callable[[Array, Array], float], scores: Array, labels: Array) -> Callable[[Rows], float]:
