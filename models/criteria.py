@@ -75,7 +75,7 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "logical-consistency": Criterion(
         "Is the reasoning sound and free of contradictions?",
-        "Conclusions do not follow or contradict.",
+        "It contradicts itself or does not follow.",
         "Every step follows from those before it.",
     ),
     "fluency-and-clarity": Criterion(
