@@ -169,7 +169,7 @@ def _agree(folder: Path, spec: JudgeSpec, reference: Reference) -> dict[str, flo
 
 def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
     texts = sample_prompts(spec, judge.backend, _SAMPLES)
-    batches = sample_batches(judge.config, spec.context_length, texts)
+    batches = sample_batches(judge.config, spec.context_length, texts, spec.precision)
     with step("Verify against PyTorch, layer by layer"):
         parity = verify(folder, spec, judge.model, batches)
     logger.info(
