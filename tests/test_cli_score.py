@@ -179,7 +179,7 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_rows(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_process_leaves_whole_rows_and_resumes(how: signal.Signals, tiny_judge: Path, tmp_path: Path) -> None:
-    count = 4000
+    count = 12_000  # seconds of work, so that the signal comes in the midst of it
     file, output = write(tmp_path / "in.jsonl", [GOOD | {"id": n} for n in range(count)]), tmp_path / "out.jsonl"
     command = [LAGER, "score", tiny_judge, file, "-o", output, "--batch-tokens", "64", "--threads", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -190,7 +190,7 @@ def test_a_killed_process_leaves_whole_rows_and_resumes(how: signal.Signals, tin
         time.sleep(0.01)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL), errors
     if how == signal.SIGINT:
         assert "go on with --resume" in errors
         assert "Traceback" not in errors
