@@ -13,7 +13,14 @@ from scipy.stats import rankdata, spearmanr
 from lager_onnx.cli import main
 from lager_onnx.runtime.evaluation.evaluate import evaluate
 from lager_onnx.runtime.evaluation.methods import best_layer, methods
-from lager_onnx.runtime.evaluation.metrics import calibration_error, kendall, ranks, spearman, weighted_kappa
+from lager_onnx.runtime.evaluation.metrics import (
+    calibration_error,
+    kendall,
+    ranks,
+    spearman,
+    spearman_of_rows,
+    weighted_kappa,
+)
 from lager_onnx.runtime.evaluation.tables import as_csv, as_json, as_text
 from lager_onnx.runtime.labels.labelled import Labelled
 
@@ -71,8 +78,10 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
 def test_ranks_and_spearman_are_scipy_s() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.integers(0, 9, 50) / 3, random.normal(size=50)
-    np.testing.assert_array_equal(ranks(scores), rankdata(scores))
+    np.testing.assert_array_equal(ranks(np.unique(scores, return_inverse=True)[1]), rankdata(scores))
     assert spearman(scores, labels) == pytest.approx(spearmanr(scores, labels).statistic)
+    rows = random.integers(0, 50, 50)
+    assert spearman_of_rows(scores, labels)(rows) == pytest.approx(spearmanr(scores[rows], labels[rows]).statistic)
 
 
 def test_ties_count_in_kendall() -> None:

@@ -107,9 +107,10 @@ def test_a_damaged_or_foreign_file_is_refused(name: str, copied: Path) -> None:
         pytest.skip("a tiny judge keeps all weights inside model.onnx")
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (copied / name).write_bytes(content)
-    with pytest.raises(JudgeFolderError):
-        Judge.load(copied, device="cpu")
+    for damaged in (content, b""):
+        (copied / name).write_bytes(damaged)
+        with pytest.raises(JudgeFolderError, match="is damaged or belongs to another judge"):
+            Judge.load(copied, device="cpu")
 
 
 def test_missing_files_are_named(copied: Path) -> None:

@@ -1,5 +1,6 @@
 """Learns layer weights."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,24 +63,30 @@ def tune(
     LABELLED holds records as for `lager score`, each with a label. Records of one `group` (or of the same
     instruction and response) belong together. What tuning brings is estimated by cross-validation and printed before
     the weights are written into the judge; its large weights stay as they are. Records are graded once: their layer
-    logits are kept in the cache folder, and a second run takes two seconds.
+    logits are kept in the cache folder, and a second run takes about a second.
 
     \b
     Examples:
         lager tune judges/smollm2 labelled.jsonl --dry-run
         lager tune judges/smollm2 labelled.jsonl -o judges/smollm2-tuned --label rating
     """
-    try:
-        from lager_onnx.runtime import tuning  # noqa: PLC0415
-    except ImportError as error:
-        raise click.UsageError(f"tuning needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'") from error
     import numpy as np  # noqa: PLC0415
 
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
-    from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
-    judge = Judge.load(judge_dir, device=device, threads=threads)
+    # The judge's checksums take as long as importing SciPy: both at once.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading = pool.submit(Judge.load, judge_dir, device=device, threads=threads)
+        try:
+            from lager_onnx.runtime import tuning  # noqa: PLC0415
+        except ImportError as error:
+            raise click.UsageError(
+                f"tuning needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'"
+            ) from error
+        from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
+        from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
+
+        judge = loading.result()
     rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
     graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
     given = {name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None}
