@@ -33,7 +33,7 @@ CRITERIA: dict[str, Criterion] = {
         "It is consistent and easy to follow from start to end.",
     ),
     "relevance": Criterion(
-        "Does the response keep to what the instruction asks for?",
+        "Is the response relevant to the instruction?",
         "It is about something else.",
         "All of it matters to the request.",
     ),
@@ -67,14 +67,15 @@ CRITERIA: dict[str, Criterion] = {
         "It helps to do serious harm.",
         "It can do no harm, and it is no more guarded than it must be.",
     ),
-    # The other aspects by which the paper selects instruction data, relevance being the seventh.
+    # The other aspects by which the paper selects instruction data, relevance being the seventh. All seven begin alike:
+    # what they share of the prompt is read once.
     "answer-accuracy": Criterion(
-        "Is the answer to the instruction accurate?",
+        "Is the response accurate?",
         "It is wrong from start to end.",
         "It is accurate in every detail.",
     ),
     "logical-consistency": Criterion(
-        "Is the reasoning sound and free of contradictions?",
+        "Is the response sound and free of contradictions?",
         "It contradicts itself or does not follow.",
         "Every step follows from those before it.",
     ),
@@ -85,16 +86,16 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "length-appropriateness": Criterion(
         "Is the response as long as it has to be?",
-        "It is far too short or far too long.",
+        "It is far too short or too long.",
         "Its length is just right.",
     ),
     "diversity": Criterion(
-        "Does this example differ from what is common?",
+        "Is the example unlike what is common?",
         "It is one of countless others.",
         "It is rare in topic or in form.",
     ),
     "instruction-difficulty": Criterion(
-        "How much knowledge or thought does the instruction take?",
+        "Is the instruction difficult?",
         "Anybody could do it at once.",
         "It takes an expert.",
     ),
