@@ -99,3 +99,4 @@ def test_what_cannot_be_kept_is_refused(keep: str) -> None:
 def test_the_papers_aspects_are_criteria() -> None:
     assert len(SELECTION_ASPECTS) == 7
     assert set(SELECTION_ASPECTS) <= set(CRITERIA)
+    assert all(CRITERIA[name].question.startswith("Is the ") for name in SELECTION_ASPECTS)  # read once
