@@ -79,7 +79,8 @@ class Reader:
             self._bind(INPUT_IDS, chunk)
             # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
             # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower
-            # in int8. It finds a plan by the exclusive or of all inputs' dimensions: two that are equal cancel out.
+            # in int8. It finds a plan by the exclusive or of all inputs' dimensions (CalculateMemoryPatternsKey): two
+            # that are equal cancel out.
             self._bind(ATTENTION_MASK, np.asarray([[chunk.shape[1]]], dtype=np.int64))
             self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32))
             self._session.run_with_iobinding(self._binding)
