@@ -51,7 +51,7 @@ def main(judge_dir: Path, labelled: str, label: str, sizes: str, repeats: int) -
             ]
             cells = []
             for metric in METRICS.values():
-                figures = [metric(each, data.labels) for each in scores]
+                figures = [metric(each, data.labels)(np.arange(len(rows))) for each in scores]
                 cells.append(f"{mean(figures):.3f} ({min(figures):.3f} to {max(figures):.3f})")
             click.echo(f"| {size} | {name} | " + " | ".join(cells) + " |")
 

@@ -10,6 +10,7 @@ from lager_onnx.runtime.labels.groups import Rows, rows_by_group
 
 Array = npt.NDArray[np.float64]
 Metric = Callable[[Array, Array], float]
+MetricOfRows = Callable[[Array, Array], Callable[[Rows], float]]  # prepared once for scores and labels, for resamples
 
 
 def spearman(scores: Array, labels: Array) -> float:
@@ -77,7 +78,16 @@ def calibration_error(probabilities: Array, labels: Array, values: Array, *, bin
     return float(np.abs(sums[0] - sums[1]).sum() / len(labels))
 
 
-METRICS: dict[str, Metric] = {"Spearman": spearman, "Pearson": pearson, "mean absolute error": mean_absolute_error}
+def of_rows(metric: Metric) -> MetricOfRows:
+    """The metric as a function of rows."""
+    return lambda scores, labels: lambda rows: metric(scores[rows], labels[rows])
+
+
+METRICS: dict[str, MetricOfRows] = {
+    "Spearman": spearman_of_rows,
+    "Pearson": of_rows(pearson),
+    "mean absolute error": of_rows(mean_absolute_error),
+}
 
 
 @dataclass(frozen=True)

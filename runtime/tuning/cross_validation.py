@@ -1,13 +1,13 @@
 """What tuning brings, estimated on responses that it has not seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lager_onnx.models.errors import LabelError
-from lager_onnx.runtime.evaluation.metrics import METRICS, Interval, Resamples, spearman_of_rows
-from lager_onnx.runtime.labels.groups import Rows, group_folds
+from lager_onnx.runtime.evaluation.metrics import METRICS, Interval, Resamples
+from lager_onnx.runtime.labels.groups import group_folds
 from lager_onnx.runtime.labels.labelled import Array, Labelled
 from lager_onnx.runtime.tuning.recipes import Fit
 
@@ -57,7 +57,7 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
         scores["as stored"] = data.scores(stored)
     resamples = Resamples.of_groups(groups)
     sampled = {
-        method: {name: resamples.sample(figure) for name, figure in _of_rows(found, data.labels).items()}
+        method: {name: resamples.sample(metric(found, data.labels)) for name, metric in METRICS.items()}
         for method, found in scores.items()
     }
     agreement = {method: figures["Spearman"] for method, figures in sampled.items()}
@@ -77,9 +77,3 @@ def left_out_scores(data: Labelled, groups: Sequence[str], learn: Fit, folds: in
     for train, test in group_folds(groups, folds, seed=seed):
         scores[test] = data.at(test).scores(learn(data.at(train), [groups[row] for row in train]))
     return scores
-
-
-def _of_rows(scores: Array, labels: Array) -> dict[str, Callable[[Rows], float]]:
-    """The figures of `METRICS` as functions of rows."""
-    found = {name: lambda rows, of=metric: of(scores[rows], labels[rows]) for name, metric in METRICS.items()}
-    return {**found, "Spearman": spearman_of_rows(scores, labels)}
