@@ -1,5 +1,6 @@
 """Reads one prompt after another, and what a prompt shares with the one before only once."""
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +12,6 @@ from lager_onnx.runtime.session import grading_errors
 
 Array = npt.NDArray[Any]
 
-# Tokens that are read at once: enough for full speed, few enough that activations stay in a core's cache.
-CHUNK_TOKENS: Final = 256
 _CAPACITY_STEP = 512
 _DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 # So many tokens at the end are always read: a single token goes through other kernels, which round otherwise.
@@ -30,9 +29,13 @@ class Reader:
     The buffer is bound as past and as present of every layer, so attention appends to it in place and nothing
     is copied. It keeps what was read last; the next prompt is read from where it departs from that. One reader
     serves one thread; several readers may share a session.
+
+    Args:
+        session: of a graph that can read; see `can_read`.
+        chunk_tokens: about how many tokens are read at once.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, *, chunk_tokens: int = CHUNK_TOKENS):
+    def __init__(self, session: onnxruntime.InferenceSession, *, chunk_tokens: int):
         self._session, self._chunk = session, chunk_tokens
         self._binding = session.io_binding()
         for name in OUTPUTS:
@@ -74,8 +77,11 @@ class Reader:
         self._read = other._read
 
     def _read_from(self, start: int, ids: Array) -> None:
-        for first in range(start, ids.shape[1], self._chunk):
-            chunk = np.ascontiguousarray(ids[:, first : first + self._chunk])
+        # Chunks of like length: a short one at the end would take as long as half a chunk.
+        chunks = max(1, round((ids.shape[1] - start) / self._chunk))
+        bounds = np.linspace(start, ids.shape[1], chunks + 1, dtype=np.int64).tolist()
+        for first, end in pairwise(bounds):
+            chunk = np.ascontiguousarray(ids[:, first:end])
             self._bind(INPUT_IDS, chunk)
             # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
             # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower

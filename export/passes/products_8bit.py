@@ -15,11 +15,11 @@ from lager_onnx.export.passes.parts import numpy_of, projections, reads_norm
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in 8 bits: x is about `quantized` * `scale` (* `largest` of the row) (+ `mean` of the channels)."""
+    """Rows in 8 bits: x is about `quantized` * `scale` (* `own_scale` of the row) (+ `mean` of the channels)."""
 
     quantized: ir.Value
-    scale: ir.Value
-    largest: ir.Value | None = None
+    scale: ir.Value  # ()
+    own_scale: ir.Value | None = None  # (batch, sequence, 1)
     mean: npt.NDArray[np.float32] | None = None
 
 
@@ -29,6 +29,8 @@ _CONTRIB = "com.microsoft"
 _NORMED_RANGE: Final = 4.0
 _ENOUGH_ROWS: Final = 256  # to know mean and deviation by; the last layer reads one row a prompt
 _SMALLEST: Final = 1e-12
+_ZERO_POINT: Final = np.uint8(128)
+_OPSET, _IR_VERSION = 21, 10  # the first with a scale for every block of a tensor; nothing else that we use changed
 
 
 class Products8BitPass(ir.passes.InPlacePass):
@@ -37,8 +39,8 @@ class Products8BitPass(ir.passes.InPlacePass):
     Every row has its own scale, so a token's numbers do not depend on those beside it:
 
         before: x ─ MatMul(W)
-        after:  x ┬ Abs ─ ReduceMax ─ m ───────────────────────────────┐
-                  └ Div(m) ─ QuantizeLinear ─ MatMulIntegerToFloat(Q) ─ Mul(m)
+        after:  x ┬ Abs ─ ReduceMax ─ Mul(1 / 127) ─ s ─────────────┐
+                  └ QuantizeLinear(s) ─ MatMulIntegerToFloat(Q) ─ Mul(s)
 
     Where the stream is `rotated`, rows behind its norms are all alike, and one scale for all of them does. Half of
     their energy is the same for every token of a text: only what differs from that mean is rounded, and the mean's
@@ -57,6 +59,7 @@ class Products8BitPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
         graph = model.graph
+        graph.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
         made: dict[ir.Value, Rows] = {}
         for node in projections(graph):
             x, weight = node.inputs
@@ -65,7 +68,7 @@ class Products8BitPass(ir.passes.InPlacePass):
             seen = self.inputs(x)
             if x not in made:
                 alike = self.rotated and reads_norm(node) and seen.rows >= _ENOUGH_ROWS
-                made[x] = _centred(graph, x, seen) if alike else _rows(graph, x)
+                made[x] = _centred(graph, x, seen) if alike else _rows(graph, x, numpy_of(weight).shape[0])
             product = _product(graph, made[x], weight, *quantize_weight(numpy_of(weight), seen.moments))
             substitute(graph, node, product)
         graph.sort()
@@ -78,11 +81,13 @@ def _centred(graph: ir.Graph, x: ir.Value, seen: Inputs) -> Rows:
     return Rows(op(graph, "QuantizeLinear", centred, scale, _zero_point(graph)), scale, mean=seen.mean)
 
 
-def _rows(graph: ir.Graph, x: ir.Value) -> Rows:
+def _rows(graph: ir.Graph, x: ir.Value, width: int) -> Rows:
     largest = op(graph, "ReduceMax", op(graph, "Abs", x), constant(graph, "lager.axis_last", [-1]), keepdims=1)
-    largest = op(graph, "Max", largest, constant(graph, "lager.smallest", _SMALLEST))  # a row of zeros is divided too
-    scale = initializer(graph, "lager.row_scale", np.float32(1 / 127))
-    return Rows(op(graph, "QuantizeLinear", op(graph, "Div", x, largest), scale, _zero_point(graph)), scale, largest)
+    # A row of zeros has scale 0: whatever 8 bits its 0 / 0 becomes, they are multiplied by 0.
+    scale = op(graph, "Mul", largest, constant(graph, "lager.row_step", 1 / 127))
+    zero_points = op(graph, "ConstantOfShape", op(graph, "Shape", scale), value=ir.tensor(np.full(1, _ZERO_POINT)))
+    quantized = op(graph, "QuantizeLinear", x, scale, zero_points, axis=-1, block_size=width)
+    return Rows(quantized, constant(graph, "lager.scale_1", 1.0), own_scale=scale)
 
 
 def _product(
@@ -98,8 +103,8 @@ def _product(
     if rows.mean is not None:
         inputs += [None, initializer(graph, f"{weight.name}.bias", rows.mean @ (quantized * scales[0]))]
     product = op(graph, "MatMulIntegerToFloat", *inputs, domain=_CONTRIB)
-    return product if rows.largest is None else op(graph, "Mul", product, rows.largest)
+    return product if rows.own_scale is None else op(graph, "Mul", product, rows.own_scale)
 
 
 def _zero_point(graph: ir.Graph) -> ir.Value:
-    return initializer(graph, "lager.zero_point", np.uint8(128))
+    return initializer(graph, "lager.zero_point", _ZERO_POINT)
