@@ -12,6 +12,7 @@ from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
 from lager_onnx.export.passes.simplify import remove_unused
 from lager_onnx.export.passes.smooth import SmoothPass
+from lager_onnx.export.passes.split_norm import SplitNormPass
 from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.spec import JudgeSpec
@@ -50,5 +51,5 @@ def quantize(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint, folder: Path) 
         Products8BitPass(calibration.inputs, rotated=rotated)(graph)
     else:
         WeightBlocksPass(calibration.inputs)(graph)
-    ir.passes.Sequential(EmbeddingBlocksPass(), remove_unused())(graph)
+    ir.passes.Sequential(EmbeddingBlocksPass(), SplitNormPass(), remove_unused())(graph)
     return reference

@@ -15,6 +15,7 @@ from lager_onnx.export.passes.parts import numpy_of, projections, reads_gate
 from lager_onnx.export.passes.products_8bit import Products8BitPass
 from lager_onnx.export.passes.rotate import RotatePass
 from lager_onnx.export.passes.smooth import SmoothPass
+from lager_onnx.export.passes.split_norm import SplitNormPass
 from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.models.graph import OUTPUTS
@@ -76,6 +77,21 @@ def test_spreading_over_blocks_changes_nothing(variant: str, tmp_path: Path) -> 
     got = run_graph(open_session(tmp_path / "spread.onnx", device="cpu").session, PROMPTS)
     for name in OUTPUTS:
         np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+
+
+def test_norms_read_the_same_sums_apart_from_them(tiny_judge: Path, tmp_path: Path) -> None:
+    graph = ir.load(tiny_judge / "model.onnx")
+    fused = [node for node in graph.graph if node.op_type == "SkipSimplifiedLayerNormalization"]
+    expected = run_graph(open_session(tiny_judge / "model.onnx", device="cpu").session, PROMPTS)
+    assert SplitNormPass()(graph).modified
+    left = [node.op_type for node in graph.graph]
+    assert fused
+    assert "SkipSimplifiedLayerNormalization" not in left
+    assert left.count("SimplifiedLayerNormalization") > len(fused)  # the norm of the embedding was no fused one
+    ir.save(graph, tmp_path / "split.onnx", external_data="split.onnx_data")
+    got = run_graph(open_session(tmp_path / "split.onnx", device="cpu").session, PROMPTS)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-5 * np.abs(expected[name]).max())
 
 
 def seen(sizes: np.ndarray) -> Inputs:
