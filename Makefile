@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
 
-.PHONY: demo test lint check test-cuda bench clean
+.PHONY: demo test lint check test-cuda test-cpus bench clean
 
 demo: $(JUDGE)/judge.json
 	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
@@ -18,6 +18,10 @@ test: $(VENV)/.installed
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
+
+# Judges on emulated processors; see the file for what Debian must have.
+test-cpus: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python tests/cpus/compare.py
 
 # Takes an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5

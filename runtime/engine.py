@@ -1,6 +1,5 @@
 """How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import onnxruntime
 
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.batching import batches
+from lager_onnx.runtime.cores import usable_cores
 from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
 from lager_onnx.runtime.session import Device, open_session, run_graph
@@ -46,17 +46,17 @@ class Engine(Protocol):
         """
 
 
-def open_engine(model: Path, *, device: Device, threads: int | None) -> Engine:
-    """Opens a judge's graph with the engine that fits it.
+def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool = False) -> Engine:
+    """Opens a judge's graph with the engine that fits it; see `open_session`.
 
     Raises:
-        DeviceError: CUDA was asked for and cannot run.
+        DeviceError: CUDA was asked for and cannot run, or products in 8 bits are not exact here.
         JudgeFolderError: onnxruntime cannot read the graph.
     """
-    cores = threads or len(os.sched_getaffinity(0))
-    opened = open_session(model, device=device, threads=cores)
+    cores = threads or usable_cores()
+    opened = open_session(model, device=device, threads=cores, int8=int8)
     if opened.provider == "CPUExecutionProvider" and can_read(opened.session):
-        return CoreEngine(opened.session, model, cores)
+        return CoreEngine(opened.session, model, cores, int8=int8)
     return BatchEngine(opened.session, opened.provider)
 
 
@@ -92,12 +92,13 @@ class CoreEngine:
         together: a session with a thread for every core.
         model: the file that it was opened from; the session for one prompt a core is opened when it is needed.
         cores: number of cores.
+        int8: the graph multiplies in 8 bits.
     """
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int):
-        self._cores, self._model = cores, model
+    def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int, *, int8: bool = False):
+        self._cores, self._model, self._int8 = cores, model, int8
         self._pool = ThreadPoolExecutor(cores, thread_name_prefix="lager-core")
         self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
         self._together = Reader(together, chunk_tokens=_CHUNK_TOGETHER)
@@ -107,7 +108,10 @@ class CoreEngine:
 
     @cached_property
     def _apart(self) -> onnxruntime.InferenceSession:
-        return open_session(self._model, device="cpu", threads=1, pack=True).session
+        return self._open_packed(threads=1)
+
+    def _open_packed(self, threads: int) -> onnxruntime.InferenceSession:
+        return open_session(self._model, device="cpu", threads=threads, pack=True, int8=self._int8).session
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
@@ -155,8 +159,7 @@ class CoreEngine:
     def _pack_when_worth_it(self, tokens: int) -> None:
         """Counts what is read by all cores together; called by their one thread only."""
         if 0 < self._until_packed <= tokens:
-            session = open_session(self._model, device="cpu", threads=self._cores, pack=True).session
-            packed = Reader(session, chunk_tokens=_CHUNK_TOGETHER)
+            packed = Reader(self._open_packed(self._cores), chunk_tokens=_CHUNK_TOGETHER)
             packed.adopt(self._together)
             self._together = packed
         self._until_packed -= tokens

@@ -71,7 +71,7 @@ class Judge:
         finish_checking = start_checking(folder, spec)
         try:
             encoder = PromptEncoder(folder, spec)
-            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads)
+            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, int8=spec.precision == "int8")
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         return cls(spec, encoder, engine)

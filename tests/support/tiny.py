@@ -138,9 +138,14 @@ def randomise(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def make_checkpoint(folder: Path, model_type: str, differences: dict[str, Any], **tokenizer: Any) -> Path:
+def make_checkpoint(
+    folder: Path, model_type: str, differences: dict[str, Any], *, head: float = 1.0, **tokenizer: Any
+) -> Path:
+    """A checkpoint; with a small `head`, whose weights are multiplied by it, scores spread over the scale."""
     fast = make_tokenizer(**tokenizer)
     model = make_model(model_type, differences, len(fast))
+    with torch.no_grad():
+        model.lm_head.weight *= head
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
