@@ -19,7 +19,7 @@ from contenders import CONTENDERS, REFERENCE
 from growth import growth
 from report import report
 
-from lager_onnx.export.calibration_text import RECORDS
+from lager_onnx.export.sample_prompts import built_in_records
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 
@@ -107,7 +107,7 @@ def run(name: str, command: list[str]) -> bytes:
 
 def prompts_of(encoder: PromptEncoder, length: int, count: int) -> list[list[int]]:
     """Real text of an exact length, no two prompts beginning alike."""
-    texts = [f"{record['instruction']} {record['response']}" for record in RECORDS]
+    texts = [f"{record['instruction']} {record['response']}" for record in built_in_records("calibration")]
     made = []
     for number in range(count):
         order = texts[number % len(texts) :] + texts[: number % len(texts)]

@@ -1,37 +1,22 @@
-"""What the projections of a judge read over calibration text, and how far two judges agree on it."""
+"""What the projections of a judge read over calibration text."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import correlation
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime
-from tokenizers import Tokenizer
 
-from lager_onnx.export.calibration_text import RECORDS
 from lager_onnx.export.passes.parts import projections
-from lager_onnx.export.sample_prompts import sample_prompts
-from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.export.verify.agreement import Graded
 from lager_onnx.runtime.session import open_session, run_graph
 
 Array = npt.NDArray[np.float32]
 
-_TO_CALIBRATE = ("helpfulness", "fluency")
-_TO_COMPARE = ("correctness", "relevance", "conciseness")
 _HELD_BYTES = 4 << 30  # moments held at once; the rest is computed by running the text again
-
-
-def calibration_prompts(spec: JudgeSpec, tokenizer: Tokenizer, *, to_compare: bool = False) -> list[list[int]]:
-    """Token ids of the built-in records under two criteria, as this judge reads them; `to_compare`, three others."""
-    criteria = _TO_COMPARE if to_compare else _TO_CALIBRATE
-    return sample_prompts(
-        spec, tokenizer, [{**record, "criterion": criterion} for record in RECORDS for criterion in criteria]
-    )
 
 
 @dataclass
@@ -109,9 +94,10 @@ class Calibration:
             self._hold_from(self._names.index(name))
         return self._held[name]
 
-    def scores(self, prompts: list[list[int]]) -> Array:
-        """LAGER scores of prompts, (prompts,)."""
-        return scores_of(self._session, prompts)
+    def grade(self, prompts: list[list[int]]) -> Graded:
+        """What this judge says of prompts."""
+        runs = [run_graph(self._session, [prompt]) for prompt in prompts]
+        return Graded(*(np.concatenate([run[name] for run in runs]) for name in ("score", "layer_logits")))
 
     def _hold_from(self, first: int) -> None:
         """Sees inputs from one on, as many as may be held."""
@@ -130,23 +116,3 @@ class Calibration:
 
     def _held_bytes(self) -> int:
         return sum(inputs.moments.nbytes for inputs in self._held.values())
-
-
-def scores_of(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -> Array:
-    """LAGER scores of prompts, each graded alone, (prompts,)."""
-    return np.concatenate([run_graph(session, [prompt])["score"] for prompt in prompts])
-
-
-def agreement(got: Array, expected: Array, width: float) -> dict[str, float | int]:
-    """How far two judges agree on the same prompts.
-
-    Returns:
-        `score`: mean absolute difference as a share of the scale's width; `spearman`: correlation of the ranks;
-        `prompts`: how many there were.
-    """
-    ranks = np.stack([np.argsort(np.argsort(scores)) for scores in (got, expected)])
-    return {
-        "score": float(np.abs(got - expected).mean() / width),
-        "spearman": correlation(*ranks.tolist()),
-        "prompts": len(got),
-    }

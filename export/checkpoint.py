@@ -1,26 +1,34 @@
 """Loads a checkpoint: a local Hugging Face directory, a `.gguf` file or a hub id."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from tokenizers import Tokenizer
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
-from lager_onnx.export.gguf_tokenizer import mend_pre_tokenizer
+from lager_onnx.export.sources.find import Files, find_files
+from lager_onnx.export.sources.gguf import complete, open_gguf
+from lager_onnx.export.sources.gguf_tokenizer import mend_pre_tokenizer
+from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
+from lager_onnx.export.sources.strict import load_strictly
+from lager_onnx.export.sources.text_part import text_part
+from lager_onnx.export.steps import foreign_errors
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
@@ -33,10 +41,11 @@ class Checkpoint:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    commit: str = ""
 
     @property
     def config(self) -> Any:
-        """The decoder's configuration (of the text part, where there are others)."""
+        """The decoder's configuration."""
         return self.model.config.get_text_config()
 
     @property
@@ -51,7 +60,7 @@ class Checkpoint:
 
 
 def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
-    """Loads model and tokeniser in float32.
+    """Loads model and tokeniser in float32; every weight comes from the files, and none is left out.
 
     Attention is computed eagerly: it is the reference that every family has, and the only one that keeps
     Gemma 2's soft caps.
@@ -62,36 +71,25 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
         trust_remote_code: run the Python code that ships with the checkpoint.
 
     Raises:
-        CheckpointError: nothing there, not a decoder that transformers can load, or no fast tokeniser.
+        CheckpointError: nothing there, not a decoder that transformers can load, weights missing or surplus, or no fast
+            tokeniser.
     """
-    path = Path(name).expanduser()
-    where: dict[str, Any] = {"pretrained_model_name_or_path": str(path) if path.exists() else name}
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise CheckpointError(f"{name} is a file but no .gguf: give a directory, a .gguf file or a hub id")
-        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    elif not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise CheckpointError(f"no checkpoint at {name}: the path does not exist")
-    where |= {"revision": revision} if revision else {}
-    try:
-        with _without_remarks():
-            model, tokenizer = _load(where, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        hint = " On our command line that is --trust-remote-code." if "trust_remote_code" in str(error) else ""
-        raise CheckpointError(f"cannot load the checkpoint {name}: {error}{hint}") from error
+    files = find_files(name, revision)
+    refuse_files(files.folder, files.gguf)
+    load = _from_gguf if files.gguf else _from_folder
+    with foreign_errors(CheckpointError, f"cannot load the checkpoint {name}"), _silence():
+        model, tokenizer = load(files, trust_remote_code)
     if not tokenizer.is_fast:
         raise CheckpointError(
             f"the tokeniser of {name} ({type(tokenizer).__name__}) has no fast version, so it cannot be written as "
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
-    if path.is_file():
-        mend_pre_tokenizer(path, tokenizer.backend_tokenizer)
-    return Checkpoint(name, model.eval().requires_grad_(False), tokenizer)
+    return Checkpoint(name, model.eval().requires_grad_(False), tokenizer, files.commit)
 
 
 @contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Hides what transformers says of tokenisers rebuilt from GGUF: nothing that a user could act on."""
+def _silence() -> Iterator[None]:
+    """Hides transformers' remarks: what matters of them is an error here."""
     before = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
@@ -100,20 +98,41 @@ def _without_remarks() -> Iterator[None]:
         hf_logging.set_verbosity(before)
 
 
-def _load(where: dict[str, Any], *, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    numbers: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "eager"}
-    if "gguf_file" not in where and not trust_remote_code:
-        config, _ = PretrainedConfig.get_config_dict(**where)
-        if config.get("model_type") == INTERNLM3:  # a Llama by another name: its own code is not needed
-            model = LlamaForCausalLM.from_pretrained(**where, **numbers, config=LlamaConfig(**as_llama(config)))
-            return model, _fast_tokenizer(where)
-    model = AutoModelForCausalLM.from_pretrained(**where, **numbers, trust_remote_code=trust_remote_code)
-    return model, AutoTokenizer.from_pretrained(**where, trust_remote_code=trust_remote_code)
+_NUMBERS: Final[dict[str, Any]] = {"dtype": torch.float32, "attn_implementation": "eager"}
 
 
-def _fast_tokenizer(where: dict[str, Any]) -> PreTrainedTokenizerBase:
+def _from_gguf(files: Files, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # noqa: ARG001
+    path = files.folder / (files.gguf or "")
+    reader = open_gguf(path)
+    where = {"pretrained_model_name_or_path": str(files.folder), "gguf_file": files.gguf}
+    model = load_strictly(partial(AutoModelForCausalLM.from_pretrained, **where, **_NUMBERS), path)
+    complete(reader, path, model)
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    mend_pre_tokenizer(reader, path, tokenizer.backend_tokenizer)
+    return model, tokenizer
+
+
+def _from_folder(files: Files, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    folder, config = str(files.folder), refuse_config(files.folder)
+    architecture = next(iter(config.get("architectures") or [""]))
+    load: Callable[..., Any]
+    tokenizer = None
+    if config.get("model_type") == INTERNLM3 and not trust_remote_code:  # a Llama whose own code is not needed
+        load = partial(LlamaForCausalLM.from_pretrained, folder, config=LlamaConfig(**as_llama(config)))
+        tokenizer = _fast_tokenizer(files.folder)
+    elif architecture in TEXT_PARTS:
+        text = AutoConfig.from_pretrained(folder).get_text_config()
+        decoder = MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]
+        load = partial(decoder.from_pretrained, None, config=text, state_dict=text_part(files.folder))
+    else:
+        load = partial(AutoModelForCausalLM.from_pretrained, folder, trust_remote_code=trust_remote_code)
+    model = load_strictly(partial(load, **_NUMBERS), files.folder)
+    return model, tokenizer or AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+
+
+def _fast_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        return PreTrainedTokenizerFast.from_pretrained(**where)
+        return PreTrainedTokenizerFast.from_pretrained(folder)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
             "this InternLM3 has no tokenizer.json: its published tokeniser is SentencePiece (tokenizer.model). Convert "

@@ -3,27 +3,38 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from lager_onnx.export.calibration import agreement, scores_of
+import onnx_ir as ir
+import torch
+
+from lager_onnx.export.calibration import Calibration
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.package import folder_size, package_versions, write_graph, write_rest
-from lager_onnx.export.quantize import Reference, quantize
+from lager_onnx.export.passes.weight_precision import DTYPES
+from lager_onnx.export.quantize import narrow, quantize
 from lager_onnx.export.rewrite import rewrite
-from lager_onnx.export.sample_prompts import sample_prompts
+from lager_onnx.export.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.score_tokens import find_score_tokens
-from lager_onnx.export.steps import step
+from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.trace import trace
-from lager_onnx.export.verify import Parity, sample_batches, verify
+from lager_onnx.export.verify.agreement import Graded, check_agreement, check_unchanged, compare, grade
+from lager_onnx.export.verify.oracle import round_matrices
+from lager_onnx.export.verify.parity import Parity, sample_batches, verify
+from lager_onnx.export.verify.products import Product, check_products
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import parse_layers, uniform_weights
+from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Lens, Precision, Target
+from lager_onnx.models.spec import JudgeSpec, Lens, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.new_folder import new_folder
-from lager_onnx.runtime.session import open_session
 
 logger = logging.getLogger(__name__)
+
+_TORCH_DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16}
+_PRODUCT_PROMPTS: Final = 12  # on which single products are compared
 
 _SAMPLES = (
     {"instruction": "Name the largest planet.", "response": "Jupiter.", "criterion": "correctness"},
@@ -78,33 +89,75 @@ def export_judge(
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
     if target == "cuda" and precision in ("int8", "int4"):
         raise ExportError(f"precision {precision} is for the CPU: choose bf16 or fp16 for --target cuda")
-    arithmetic = precision if target == "cuda" else "fp32"
-    with new_folder(Path(judge_dir), overwrite=overwrite) as folder:
+    failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
+    with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
             judge = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
-        spec = _describe(judge, parsed_scale, prompt_template, lens, layers, answer_prefix, precision)
-        spec = replace(spec, arithmetic=arithmetic)
+        spec = _describe(judge, parsed_scale, prompt_template, lens, layers, answer_prefix)
         scratch = folder.parent
         with step(f"Trace {judge.architecture}, {spec.num_layers} layers, with optimum"):
             graph = trace(judge.model, spec.score_token_ids, scratch)
-        with step("Rewrite the graph: score head, fusions, precision"):
+        with step("Rewrite the graph: score head, fusions"):
             rewrite(graph, spec, judge)
-        reference = None
-        if precision in ("int8", "int4"):
-            with step("Quantise: rotate, calibrate, round"):
-                reference = quantize(graph, spec, judge, scratch / "calibration")
-        with step("Write the judge"):
-            write_graph(graph, folder)
+        float32 = folder if precision == "fp32" else scratch / "float32"
+        with step("Write the judge" if precision == "fp32" else "Write the float32 judge"):
+            write_graph(graph, float32)
+        if verify_judge:
+            spec = replace(spec, parity=_verify(float32, spec, judge).to_dict())
+        if precision != "fp32":
+            spec = replace(spec, precision=precision, arithmetic=precision if target == "cuda" else "fp32")
+            spec = _reduce(graph, spec, judge, float32, folder, verify_judge=verify_judge)
         del graph
         (scratch / "traced.onnx").unlink()
-        if verify_judge:
-            spec = replace(spec, parity=_verify(folder, spec, judge).to_dict())
-        if reference is not None:
-            spec = replace(spec, agreement=_agree(folder, spec, reference))
         spec = write_rest(folder, spec, judge.backend.to_str(), judge.config)
         size = folder_size(folder)
     logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
     return spec
+
+
+def _reduce(
+    graph: ir.Model, spec: JudgeSpec, judge: Checkpoint, float32: Path, folder: Path, *, verify_judge: bool
+) -> JudgeSpec:
+    """Writes the judge in fewer bits than float32, and holds it against what the float32 one in `float32` says."""
+    prompts = sample_prompts(spec, judge.backend, built_in_records("comparison"))
+    scratch, runs_here = float32.parent, spec.arithmetic != "bf16"
+    if verify_judge and not runs_here:
+        raise ExportError(
+            "a bf16 judge for CUDA cannot be verified on a CPU, which has no attention in bf16: choose fp16, or add "
+            "--no-verify and compare its scores with a float32 judge's"
+        )
+    expected, some = grade(float32, prompts), slice(None, None, max(1, len(prompts) // _PRODUCT_PROMPTS))
+    products: list[Product] = []
+    if spec.precision in DTYPES:
+        narrow(graph, spec)
+    else:
+
+        def check(calibration: Calibration) -> None:
+            before = Graded(expected.scores[some], expected.layer_logits[some])
+            check_unchanged(calibration.grade(prompts[some]), before)
+
+        with step("Quantise: rotate, calibrate, round"):
+            text = sample_prompts(spec, judge.backend, built_in_records("calibration"))
+            products = quantize(graph, spec, text, scratch / "calibration", check if verify_judge else None)
+    with step("Write the judge"):
+        write_graph(graph, folder)
+    if not runs_here:
+        return spec
+    if verify_judge and products:
+        with step("Verify every product against float32 weights"):
+            check_products(folder, spec, products, prompts[some], scratch / "products")
+    if verify_judge and not products:
+        round_matrices(judge.model, _TORCH_DTYPES[spec.precision])
+        spec = replace(spec, parity=_verify(folder, spec, judge).to_dict())
+    got = grade(folder, prompts, int8=spec.precision == "int8")
+    found = compare(got.scores, expected.scores, spec.scale.width)
+    logger.info(
+        "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
+        found["prompts"], 100 * found["score"], found["spearman"],
+    )  # fmt: skip
+    if verify_judge:
+        check_agreement(found, spec)
+    return replace(spec, agreement=found)
 
 
 def _describe(
@@ -114,7 +167,6 @@ def _describe(
     lens: Lens,
     layers: str,
     answer_prefix: str,
-    precision: Precision,
 ) -> JudgeSpec:
     wrapper = render_wrapper(judge.tokenizer, answer_prefix)
     wrapper, tokens, ids = find_score_tokens(judge.backend, wrapper, scale)
@@ -131,13 +183,13 @@ def _describe(
         weights_origin=f"untuned: uniform over {len(rows)} of {num_layers + 1} rows",
         template=template,
         chat=wrapper,
-        precision=precision,
+        precision="fp32",
         context_length=_context_length(judge),
         source={
             "checkpoint": Path(judge.name).name,
             "architecture": judge.architecture,
             "model_type": judge.config.model_type,
-            "commit": getattr(judge.config, "_commit_hash", None) or "",
+            "commit": judge.commit,
         },
         versions=package_versions(),
     )
@@ -157,19 +209,9 @@ def _context_length(judge: Checkpoint) -> int:
     return int(judge.config.max_position_embeddings)
 
 
-def _agree(folder: Path, spec: JudgeSpec, reference: Reference) -> dict[str, float | int]:
-    session = open_session(folder / GRAPH_FILE, device="cpu").session
-    found = agreement(scores_of(session, reference.prompts), reference.scores, spec.scale.width)
-    logger.info(
-        "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
-        found["prompts"], 100 * found["score"], found["spearman"],
-    )  # fmt: skip
-    return found
-
-
 def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
     texts = sample_prompts(spec, judge.backend, _SAMPLES)
-    batches = sample_batches(judge.config, spec.context_length, texts, spec.precision)
+    batches = sample_batches(judge.config, spec.context_length, texts)
     with step("Verify against PyTorch, layer by layer"):
         parity = verify(folder, spec, judge.model, batches)
     logger.info(

@@ -17,6 +17,7 @@ _EXTERNAL_FROM_BYTES = 16 * 1024
 
 def write_graph(model: ir.Model, folder: Path) -> None:
     """Writes `model.onnx` and, with all large weights, `model.onnx_data`."""
+    folder.mkdir(exist_ok=True)
     ir.save(model, folder / GRAPH_FILE, external_data=WEIGHTS_FILE, size_threshold_bytes=_EXTERNAL_FROM_BYTES)
 
 

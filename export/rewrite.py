@@ -1,4 +1,4 @@
-"""A traced decoder becomes a judge: all passes, in their order."""
+"""A traced decoder becomes a float32 judge: all passes, in their order."""
 
 import logging
 
@@ -10,13 +10,12 @@ from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.fuse_silu import FuseSiluPass
-from lager_onnx.export.passes.half_arithmetic import HalfArithmeticPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
+from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.export.passes.simplify import remove_unused, simplify
-from lager_onnx.export.passes.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.export.rotary import rotary_tables
 from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
@@ -28,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
-    """Turns the traced graph into the judge's, in place.
+    """Turns the traced graph into the float32 judge's, in place.
 
     Raises:
         ExportError: a pass does not find what it expects.
@@ -42,7 +41,8 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
         tables = rotary_tables(judge.model, spec.context_length)
         FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables)(graph)
     pruned = PruneLastLayerPass(anatomy)(graph).modified
-    ir.passes.Sequential(
+    run_passes(
+        graph,
         PositionsPass(),
         ScoreHeadPass(
             anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned
@@ -52,10 +52,8 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
         FuseSiluPass(),
         MergeProjectionsPass(),
         CachePass(attentions),
-        *([HalfArithmeticPass(DTYPES[spec.precision])] if spec.arithmetic != "fp32" else []),
         remove_unused(),
-        WeightPrecisionPass(spec.precision),
-    )(graph)
+    )
 
 
 def _family(anatomy: Anatomy, judge: Checkpoint) -> Family | None:

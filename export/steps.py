@@ -1,9 +1,11 @@
-"""Says what the exporter does and how long each step took."""
+"""Says what the exporter does and how long each step took, and of what fails in other people's code, where."""
 
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from lager_onnx.models.errors import CheckpointError, ExportError, LagerError
 
 logger = logging.getLogger("lager_onnx.export")
 
@@ -15,3 +17,24 @@ def step(what: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     logger.info("    %.1f s", time.perf_counter() - start)
+
+
+@contextmanager
+def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -> Iterator[None]:
+    """Turns whatever another library raises over a user's files into an error of ours that says what failed.
+
+    transformers, optimum, PyTorch and onnx_ir document few of the exceptions that broken, unusual or foreign code in a
+    checkpoint leads to; all mean that this one cannot be used. The cause is chained.
+    """
+    try:
+        yield
+    except LagerError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        hint = ". On our command line that is --trust-remote-code" if "trust_remote_code" in reason else ""
+        if isinstance(error, MemoryError) or "can't allocate memory" in reason or "bad_alloc" in reason:
+            raise ExportError(
+                f"{what}: memory is short ({reason}). Close other programs, or use a larger machine"
+            ) from error
+        raise kind(f"{what}: {reason}{hint}") from error

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import onnx_ir as ir
 import torch
@@ -14,7 +15,9 @@ from optimum.exporters.onnx.model_configs import LlamaOnnxConfig
 from optimum.exporters.tasks import TasksManager
 from transformers import PreTrainedModel
 
-from lager_onnx.models.errors import CheckpointError
+from lager_onnx.export.experts import dense_experts
+from lager_onnx.export.steps import foreign_errors
+from lager_onnx.models.errors import CheckpointError, ExportError
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,8 @@ def trace(model: PreTrainedModel, score_token_ids: tuple[int, ...], folder: Path
         score_token_ids: ids of the K score tokens.
         folder: where the traced file is written; the returned model reads its weights from there.
     """
-    with _score_rows_only(model, score_token_ids), _quiet():
+    failed = foreign_errors(ExportError, f"cannot trace {type(model).__name__}")
+    with failed, _score_rows_only(model, score_token_ids), dense_experts(model), _quiet():
         config = _onnx_config(model)
         export(model, config, folder / "traced.onnx", opset=OPSET, disable_dynamic_axes_fix=True)
     return ir.load(folder / "traced.onnx")
@@ -70,7 +74,8 @@ def _quiet() -> Iterator[None]:
     """Hides the tracer's remarks on Python branches: verification tells whether one mattered."""
     noisy = [logging.getLogger(name) for name in ("torch.onnx", "optimum", "optimum.exporters")]
     levels = [log.level for log in noisy]
-    with warnings.catch_warnings():
+    # Of a graph that cannot be exported, the tracer would print every node.
+    with warnings.catch_warnings(), patch.object(torch._C, "_jit_onnx_log", lambda *_: None):
         warnings.simplefilter("ignore")
         for log in noisy:
             log.setLevel(logging.ERROR)

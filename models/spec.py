@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import JudgeFolderError, LagerError
+from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
 
@@ -21,7 +22,6 @@ TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
 
 Lens = Literal["raw", "norm"]
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 Target = Literal["cpu", "cuda"]
 
 
@@ -45,8 +45,9 @@ class JudgeSpec:
         context_length: most tokens that the judge can read.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
-        agreement: of a judge in 8 or 4 bits with the same one in float32, on built-in text; None for others.
-        parity: largest differences from PyTorch that verification saw, None without verification.
+        parity: largest differences from PyTorch that verification saw; of the float32 form, where the judge is one in
+            8 or 4 bits; None without verification.
+        agreement: of the judge with its float32 form, on built-in text; None for a float32 judge.
         checksums: SHA-256 of the other files of the folder.
     """
 

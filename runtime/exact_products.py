@@ -13,8 +13,8 @@ import onnxruntime
 
 from lager_onnx.models.errors import DeviceError
 
-# y = MatMulIntegerToFloat(x, W): x (rows, 64) unsigned bytes with zero point 128; W (64, 16) signed bytes, whose columns
-# are all 127 or all -127; all scales 1. tests/support/saturating_product.py makes it.
+# y = MatMulIntegerToFloat(x, W): x (rows, 64) unsigned bytes with zero point 128; W (64, 16) signed bytes, a column all
+# 127 or all -127; all scales 1. tests/support/saturating_product.py makes it.
 _MODEL: Final = files("lager_onnx.runtime") / "saturating_product.onnx"
 _DEPTH: Final = 64
 _ZERO_POINT: Final = 128

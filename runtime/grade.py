@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.models.method import expected_score, softmax
 from lager_onnx.models.scale import Scale
 
 Array = npt.NDArray[np.float32]
@@ -36,12 +37,10 @@ class Grade:
 
     @property
     def vanilla(self) -> float:
-        """VScore: value of the label that the last layer finds most likely (METHOD section 2)."""
+        """VScore: value of the label that the last layer finds most likely ."""
         return self.scale.values[int(self.layer_logits[-1].argmax())]
 
     @cached_property
     def expectation(self) -> float:
-        """E-Score: expected value under the last layer alone, in float64 (METHOD section 2)."""
-        logits = self.layer_logits[-1].astype(np.float64)
-        weights = np.exp(logits - logits.max())
-        return float(weights @ np.asarray(self.scale.values) / weights.sum())
+        """E-Score: expected value under the last layer alone."""
+        return float(expected_score(softmax(self.layer_logits[-1]), np.asarray(self.scale.values)))

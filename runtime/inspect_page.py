@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import softmax
 
+from lager_onnx.models.method import expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.html_page import page, plot, text
@@ -29,17 +29,17 @@ def inspect_page(spec: JudgeSpec, names: Sequence[str], grades: Sequence[Grade])
 def _layers(spec: JudgeSpec, grade: Grade) -> Figure:
     """Probabilities of every layer alone; expected score layer by layer; what each adds to the final logits."""
     z, weights = grade.layer_logits.astype(np.float64), np.asarray(spec.layer_weights)
-    probabilities = softmax(z, axis=-1)
+    probabilities = softmax(z)
     values = np.asarray(spec.scale.values)
     # Layers from the bottom up, those above left out; the whole sum at the end is the score.
-    so_far = softmax(np.cumsum(weights[:, None] * z, axis=0), axis=-1) @ values
+    so_far = expected_score(softmax(np.cumsum(weights[:, None] * z, axis=0)), values)
     added = weights[:, None] * (z - z.mean(axis=-1, keepdims=True))  # what is common to all scores moves nothing
     figure = Figure(figsize=(12, 4.5))
     heat, line, contribution = figure.subplots(1, 3)
     image = heat.imshow(probabilities, aspect="auto", origin="lower", vmin=0, vmax=1, cmap="viridis")
     figure.colorbar(image, ax=heat)
     heat.set_title("probability by layer alone")
-    line.plot(probabilities @ values, range(len(z)), label="layer alone")
+    line.plot(expected_score(probabilities, values), range(len(z)), label="layer alone")
     line.plot(so_far, range(len(z)), label="sum so far")
     line.set_title("expected score")
     line.legend()

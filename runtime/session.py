@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _PROVIDER_OPTIONS: Final[dict[str, dict[str, str]]] = {
         "enable_skip_layer_norm_strict_mode": "1",
     },
 }
+_OUT_OF_MEMORY: Final = re.compile("bad_alloc|alloc\\w* .*memory|out of memory|memory .*alloc", re.IGNORECASE)
 _PADDING = 0  # any id does: no real token attends to what stands on its right
 
 
@@ -112,13 +114,14 @@ def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
     try:
         yield
     except (ort_errors.Fail, ort_errors.EPFail, ort_errors.RuntimeException, RuntimeError) as error:
+        reason = str(error)
+        hint = ": memory is short, lower --batch-tokens" if _OUT_OF_MEMORY.search(reason) else ""
         raise GradingError(
-            f"onnxruntime could not grade a batch of {prompts} prompts of {tokens} tokens ({error}): "
-            "if memory is short, lower --batch-tokens"
+            f"onnxruntime could not grade a batch of {prompts} prompts of {tokens} tokens ({reason}){hint}"
         ) from error
 
 
-def _session_options(threads: int | None, *, pack: bool) -> onnxruntime.SessionOptions:
+def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
@@ -127,12 +130,13 @@ def _session_options(threads: int | None, *, pack: bool) -> onnxruntime.SessionO
     options.add_session_config_entry("session.x64quantprecision", "1")
     if not pack:
         options.add_session_config_entry("session.disable_prepacking", "1")
-    options.log_severity_level = 3
+    # Errors are raised, and say more there; of a CUDA provider that does not start, only the log tells.
+    options.log_severity_level = 4 if provider == _CPU else 3
     return options
 
 
 def _open(model: Path, provider: str, threads: int | None, *, pack: bool) -> OpenSession:
-    options = _session_options(threads, pack=pack)
+    options = _session_options(threads, pack=pack, provider=provider)
     try:
         session = onnxruntime.InferenceSession(model, options, providers=[(provider, _PROVIDER_OPTIONS[provider])])
     except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NoSuchFile,

@@ -11,13 +11,12 @@ from scipy.special import softmax
 from scipy.stats import rankdata, spearmanr
 
 from lager_onnx.cli import main
+from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.runtime.evaluation.evaluate import evaluate
 from lager_onnx.runtime.evaluation.methods import best_layer, methods
 from lager_onnx.runtime.evaluation.metrics import (
     calibration_error,
     kendall,
-    ranks,
-    spearman,
     spearman_of_rows,
     weighted_kappa,
 )
@@ -78,7 +77,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth() -> None:
 def test_ranks_and_spearman_are_scipy_s() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.integers(0, 9, 50) / 3, random.normal(size=50)
-    np.testing.assert_array_equal(ranks(np.unique(scores, return_inverse=True)[1]), rankdata(scores))
+    np.testing.assert_array_equal(ranks(codes(scores)), rankdata(scores))
     assert spearman(scores, labels) == pytest.approx(spearmanr(scores, labels).statistic)
     rows = random.integers(0, 50, 50)
     assert spearman_of_rows(scores, labels)(rows) == pytest.approx(spearmanr(scores[rows], labels[rows]).statistic)

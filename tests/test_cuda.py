@@ -8,8 +8,7 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.export import export_judge
-from lager_onnx.export.verify import TOLERANCES
-from lager_onnx.models.spec import Precision
+from lager_onnx.models.precisions import PARITY, Precision
 
 pytestmark = [
     pytest.mark.cuda,
@@ -37,5 +36,5 @@ def test_16_bit_products_agree_with_float32(precision: Precision, smollm2_checkp
     got = Judge.load(tmp_path / precision, device="cuda").score(records)
     expected = Judge.load(tmp_path / "fp32", device="cpu").score(records)
     assert all(np.isfinite(grade.layer_logits).all() for grade in got)
-    allowed = TOLERANCES[precision][1] * 4
+    allowed = PARITY[precision].score * 4
     np.testing.assert_allclose([grade.score for grade in got], [grade.score for grade in expected], atol=allowed)

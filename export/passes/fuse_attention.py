@@ -1,8 +1,10 @@
 """Attention in one node."""
 
+from dataclasses import dataclass
+
 import onnx_ir as ir
 
-from lager_onnx.export.anatomy import data_inputs
+from lager_onnx.export.anatomy import data_inputs, input_of
 from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.rotary import Array
 from lager_onnx.models.attention import Attention
@@ -32,14 +34,16 @@ class FuseAttentionPass(ir.passes.InPlacePass):
         self.outputs, self.attentions, self.tables = outputs, attentions, tables
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites the model in place, as the class draws it."""
+        """Rewrites the model in place, as the class draws it; where a layer is of another form, nothing is changed."""
         if any(attention.head_size % _HEAD_SIZES for attention in self.attentions):
             return ir.passes.PassResult(model, modified=False)
+        planned = [[_plan(each, layer) for each in _operands(node, layer)] for layer, node in enumerate(self.outputs)]
         graph = model.graph
         model.opset_imports["com.microsoft"] = 1
         lengths = _lengths(graph)
-        for layer, (output, attention) in enumerate(zip(self.outputs, self.attentions, strict=True)):
-            projected = [_flat(graph, operand, layer) for operand in _operands(output, layer)]
+        layers = zip(self.outputs, self.attentions, planned, strict=True)
+        for layer, (output, attention, operands) in enumerate(layers):
+            projected = [operand.flat(graph) for operand in operands]
             tables: list[ir.Value] = []
             if attention.rotary:
                 pair = zip(("cos", "sin"), self.tables[attention.rotary], strict=True)
@@ -66,6 +70,35 @@ class FuseAttentionPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
+@dataclass(frozen=True)
+class _Operand:
+    """Queries, keys or values of one layer, cut into heads.
+
+    Attributes:
+        cut: the Reshape that cuts the projection into heads, (batch, sequence, heads, size).
+        turn: the Transpose behind it.
+        normed: where a norm on heads stands before the Transpose, its output.
+        norm_behind: where one stands behind it, its first and its last node.
+    """
+
+    cut: ir.Node
+    turn: ir.Node
+    normed: ir.Value | None = None
+    norm_behind: tuple[list[tuple[ir.Node, int]], ir.Value] | None = None
+
+    def flat(self, graph: ir.Graph) -> ir.Value:
+        """All heads side by side, (batch, sequence, heads * size), before the rotary embedding."""
+        normed = self.normed
+        if self.norm_behind is not None:  # along the last axis, it gives the same before the Transpose
+            uses, normed = self.norm_behind
+            for node, index in uses:
+                node.replace_input_with(index, self.cut.outputs[0])
+        if normed is None:
+            assert self.cut.inputs[0] is not None
+            return self.cut.inputs[0]
+        return op(graph, "Reshape", normed, constant(graph, "lager.merge_heads", [0, 0, -1]))
+
+
 def _lengths(graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
     """Index of every row's last token (batch,), and the padded length (), both int32."""
     inputs = {value.name: value for value in graph.inputs}
@@ -79,11 +112,7 @@ def _operands(output: ir.Node, layer: int) -> tuple[ir.Value, ir.Value, ir.Value
     """Queries, keys and values as they enter the two products of a layer's attention."""
     weighted = _back(output.inputs[0], {"MatMul"}, layer)
     products = _back(weighted.inputs[0], {"MatMul"}, layer)
-    queries, keys, values = products.inputs[0], products.inputs[1], weighted.inputs[1]
-    assert queries is not None
-    assert keys is not None
-    assert values is not None
-    return queries, keys, values
+    return input_of(products, 0), input_of(products, 1), input_of(weighted, 1)
 
 
 def _back(value: ir.Value | None, op_types: set[str], layer: int) -> ir.Node:
@@ -97,10 +126,10 @@ def _back(value: ir.Value | None, op_types: set[str], layer: int) -> ir.Node:
     return node
 
 
-def _flat(graph: ir.Graph, operand: ir.Value, layer: int) -> ir.Value:
-    """Queries, keys or values of all heads side by side, (batch, sequence, heads * size), before the rotary embedding.
+def _plan(operand: ir.Value, layer: int) -> _Operand:
+    """Finds the parts of an operand, and changes nothing.
 
-    The way back from `operand` runs: (repeat) ─ (rotary) ─ (norm) ─ Transpose ─ (norm) ─ Reshape ─ projection.
+    The way back from it runs: (repeat) ─ (rotary) ─ (norm) ─ Transpose ─ (norm) ─ Reshape ─ projection.
     """
     way: list[ir.Node] = []
     node = operand.producer()
@@ -112,31 +141,19 @@ def _flat(graph: ir.Graph, operand: ir.Value, layer: int) -> ir.Value:
     turns = [index for index, step in enumerate(way) if step.op_type == "Transpose"]
     if node is None or not views or not turns:
         raise ExportError(f"the projections of layer {layer} are not cut into heads by Reshape and Transpose")
-    view, turn = views[-1], turns[-1]
-    heads = way[view].outputs[0]  # (batch, sequence, heads, size)
-    flat = way[view].inputs[0]
-    assert flat is not None
-    if turn + 1 < view:  # normed before the Transpose
-        normed = way[turn].inputs[0]
-        assert normed is not None
-    else:
-        normed = _normed_after(way[turn], heads)
-        if normed is None:
-            return flat
-    return op(graph, "Reshape", normed, constant(graph, "lager.merge_heads", [0, 0, -1]))
+    cut, turn = way[views[-1]], way[turns[-1]]
+    if turns[-1] + 1 < views[-1]:  # normed before the Transpose
+        return _Operand(cut, turn, normed=input_of(turn, 0))
+    return _Operand(cut, turn, norm_behind=_norm_behind(turn, layer))
 
 
-def _normed_after(turn: ir.Node, heads: ir.Value) -> ir.Value | None:
-    """Output of a norm that follows the Transpose, fed from before it; None where no norm does.
-
-    A norm works along the last axis, so it gives the same on (batch, sequence, heads, size).
-    """
-    turned = turn.outputs[0]
-    if not any(use.node.op_type == "Pow" for use in turned.uses()):
+def _norm_behind(turn: ir.Node, layer: int) -> tuple[list[tuple[ir.Node, int]], ir.Value] | None:
+    """Where a norm begins and ends that follows the Transpose; None where no norm does."""
+    uses = [(use.node, use.idx) for use in turn.outputs[0].uses()]
+    if not any(node.op_type == "Pow" for node, _ in uses):
         return None
-    uses = [(use.node, use.idx) for use in turned.uses()]
-    for node, index in uses:
-        node.replace_input_with(index, heads)
-    scaled = next(node for node, _ in uses if node.op_type == "Mul")  # x / rms
-    (weighted,) = (use.node for use in scaled.outputs[0].uses())  # times the weight
-    return weighted.outputs[0]
+    scaled = [node for node, _ in uses if node.op_type == "Mul"]  # x / rms
+    weighted = [use.node for node in scaled for use in node.outputs[0].uses()]  # times the weight
+    if len(scaled) != 1 or len(weighted) != 1:
+        raise ExportError(f"the norm on the heads of layer {layer} is of a form that is not known")
+    return uses, weighted[0].outputs[0]

@@ -25,7 +25,7 @@ class PruneLastLayerPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
         graph, anatomy = model.graph, self.anatomy
-        if anatomy.additions_a_layer != 2:
+        if anatomy.additions_a_layer != 2 or _side_by_side(anatomy):
             return ir.passes.PassResult(model, modified=False)
         before, output = anatomy.residual_stream[-2], anatomy.attention_outputs[-1]
         (addition,) = (use.node for use in before.uses() if use.node is anatomy.last_attention_addition)
@@ -37,3 +37,9 @@ class PruneLastLayerPass(ir.passes.InPlacePass):
         )
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
+
+
+def _side_by_side(anatomy: Anatomy) -> bool:
+    """Whether nothing but the next addition reads the stream behind the last attention: the MLP reads h(L-1) itself."""
+    assert anatomy.last_attention_addition is not None
+    return len(anatomy.last_attention_addition.outputs[0].uses()) == 1

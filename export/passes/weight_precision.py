@@ -4,7 +4,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from lager_onnx.models.spec import Precision
+from lager_onnx.models.precisions import Precision
 
 DTYPES: Final = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 

@@ -7,15 +7,18 @@ from lager_onnx.models.families.granite import Granite
 from lager_onnx.models.families.internlm3 import InternLM3
 from lager_onnx.models.families.llama import Llama
 from lager_onnx.models.families.mistral import Mistral
+from lager_onnx.models.families.mixtral import Mixtral
 from lager_onnx.models.families.olmo2 import Olmo2
+from lager_onnx.models.families.olmoe import Olmoe
 from lager_onnx.models.families.phi3 import Phi3
 from lager_onnx.models.families.qwen2 import Qwen2
 from lager_onnx.models.families.qwen3 import Qwen3
+from lager_onnx.models.families.qwen3_moe import Qwen3Moe
 from lager_onnx.models.families.smollm3 import SmolLM3
 
 _FAMILIES: tuple[Family, ...] = (
     Llama(), Mistral(), Qwen2(), Qwen3(), Gemma2(), Gemma3(), Phi3(), SmolLM3(), Olmo2(), Granite(),
-    InternLM3(),
+    InternLM3(), Mixtral(), Qwen3Moe(), Olmoe(),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from lager_onnx.models.method import pearson, spearman
 from lager_onnx.runtime.evaluation import metrics
 from lager_onnx.runtime.evaluation.methods import Method, best_layer, methods
 from lager_onnx.runtime.evaluation.metrics import Interval, Resamples
@@ -16,8 +17,8 @@ JUDGE = "LAGER as stored"
 Figure = Callable[[Method, Labelled], float]
 
 FIGURES: dict[str, Figure] = {
-    "spearman": lambda method, data: metrics.spearman(method.scores, data.labels),
-    "pearson": lambda method, data: metrics.pearson(method.scores, data.labels),
+    "spearman": lambda method, data: spearman(method.scores, data.labels),
+    "pearson": lambda method, data: pearson(method.scores, data.labels),
     "kendall": lambda method, data: metrics.kendall(method.scores, data.labels),
     "mae": lambda method, data: metrics.mean_absolute_error(method.scores, data.labels),
     "kappa": lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values),
@@ -79,7 +80,7 @@ def evaluate(
 
 
 def _compare(part: str, data: Labelled, resamples: Resamples, stored: Array, *, ablations: bool) -> list[Agreement]:
-    compared = [*methods(data, stored, ablations=ablations), best_layer(data, metrics.spearman)]
+    compared = [*methods(data, stored, ablations=ablations), best_layer(data, spearman)]
     sampled = {
         method.name: {name: resamples.sample(_of(figure, method, data)) for name, figure in FIGURES.items()}
         for method in compared

@@ -1,11 +1,11 @@
-"""LAGER and its baselines, all special cases of the same layer logits (METHOD section 2)."""
+"""LAGER and its baselines, all special cases of the same layer logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
+from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 
@@ -58,8 +58,5 @@ def best_layer(data: Labelled, agreement: Callable[[Array, Array], float]) -> Me
 
 
 def _read(name: str, data: Labelled, weights: Array, *, probabilities: bool = False, maximum: bool = False) -> Method:
-    if probabilities:
-        p: Array = np.einsum("l,nlk->nk", weights, softmax(data.logits, axis=-1))
-    else:
-        p = softmax(np.einsum("l,nlk->nk", weights, data.logits), axis=-1)
-    return Method(name, data.values[p.argmax(axis=-1)] if maximum else p @ data.values, p)
+    p = aggregate(weights, softmax(data.logits)) if probabilities else softmax(aggregate(weights, data.logits))
+    return Method(name, data.values[p.argmax(axis=-1)] if maximum else expected_score(p, data.values), p)

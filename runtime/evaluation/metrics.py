@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.models.method import codes, pearson, ranks
 from lager_onnx.runtime.labels.groups import Rows, rows_by_group
 
 Array = npt.NDArray[np.float64]
@@ -13,33 +14,10 @@ Metric = Callable[[Array, Array], float]
 MetricOfRows = Callable[[Array, Array], Callable[[Rows], float]]  # prepared once for scores and labels, for resamples
 
 
-def spearman(scores: Array, labels: Array) -> float:
-    """Correlation of ranks; NaN where all scores or all labels are the same."""
-    return spearman_of_rows(scores, labels)(np.arange(len(scores)))
-
-
 def spearman_of_rows(scores: Array, labels: Array) -> Callable[[Rows], float]:
     """Spearman as a function of rows, for resamples: values are sorted once, and then only counted."""
-    of_scores, of_labels = (np.unique(values, return_inverse=True)[1] for values in (scores, labels))
+    of_scores, of_labels = codes(scores), codes(labels)
     return lambda rows: pearson(ranks(of_scores[rows]), ranks(of_labels[rows]))
-
-
-def ranks(codes: Rows) -> Array:
-    """Ranks from 1 of values that are given as numbers from 0 in their order; equal ones share the mean of theirs."""
-    # Not scipy.stats.rankdata: importing scipy.stats takes as long as all the rest of a second `lager tune`.
-    counts = np.bincount(codes)
-    found: Array = np.cumsum(counts) - (counts - 1) / 2
-    return found[codes]
-
-
-def pearson(scores: Array, labels: Array) -> float:
-    """Linear correlation; NaN where all scores or all labels are the same."""
-    # Not scipy's pearsonr, nor NumPy's corrcoef: a bootstrap calls this thousands of times, and most of what they take
-    # is for p-values and matrices.
-    if not (np.ptp(scores) and np.ptp(labels)):
-        return float("nan")
-    of_scores, of_labels = scores - scores.mean(), labels - labels.mean()
-    return float(of_scores @ of_labels / np.sqrt((of_scores @ of_scores) * (of_labels @ of_labels)))
 
 
 def mean_absolute_error(scores: Array, labels: Array) -> float:
@@ -49,7 +27,7 @@ def mean_absolute_error(scores: Array, labels: Array) -> float:
 
 def kendall(scores: Array, labels: Array) -> float:
     """Tau-b, which counts ties; NaN where all scores or all labels are the same."""
-    from scipy.stats import kendalltau  # noqa: PLC0415, see ranks()
+    from scipy.stats import kendalltau  # noqa: PLC0415, which takes as long to import as all else
 
     return float(kendalltau(scores, labels).statistic) if np.ptp(scores) and np.ptp(labels) else float("nan")
 

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.evaluation import metrics
 from lager_onnx.runtime.evaluation.evaluate import FIGURES, Agreement
 from lager_onnx.runtime.html_page import page, plot, table, text
 from lager_onnx.runtime.labels.labelled import Array, Labelled
@@ -52,11 +52,11 @@ def _figures(agreements: Sequence[Agreement]) -> str:
 
 def _layers(data: Labelled, stored: Array) -> Figure:
     layers = data.logits.shape[1]
-    single = [metrics.spearman(data.scores(weights), data.labels) for weights in np.eye(layers)]
+    single = [spearman(data.scores(weights), data.labels) for weights in np.eye(layers)]
     figure = Figure(figsize=(10, 5))
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot(range(layers), single, marker=".", label="expectation of one layer")
-    above.axhline(metrics.spearman(data.scores(stored), data.labels), color="C1", label="LAGER as stored")
+    above.axhline(spearman(data.scores(stored), data.labels), color="C1", label="LAGER as stored")
     above.set_ylabel("Spearman")
     above.legend()
     below.bar(range(layers), stored)
@@ -80,8 +80,8 @@ def _scores(data: Labelled, scores: Array) -> Figure:
 
 def _disagreements(rows: Sequence[LabelledRecord], data: Labelled, scores: Array) -> str:
     """By ranks: a judge may be of another opinion on where the middle lies."""
-    ranks = [np.argsort(np.argsort(values)) / len(values) for values in (scores, data.labels)]
-    worst = np.argsort(-np.abs(ranks[0] - ranks[1]))[:_DISAGREEMENTS]
+    of_scores, of_labels = (ranks(codes(values)) for values in (scores, data.labels))
+    worst = np.argsort(-np.abs(of_scores - of_labels))[:_DISAGREEMENTS]
     boxes = []
     for row in worst:
         record = rows[row].record

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
 
 from lager_onnx.models.errors import LabelError, RecordError
+from lager_onnx.models.method import lager_score
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.labels.layer_cache import UngradableError, cache_folder, layer_logits
 from lager_onnx.runtime.labels.read import LabelledRecord
@@ -41,8 +41,7 @@ class Labelled:
 
     def scores(self, weights: Array) -> Array:
         """LAGER scores under other layer weights, (records,)."""
-        probabilities: Array = softmax(np.einsum("l,nlk->nk", weights, self.logits), axis=-1)
-        return probabilities @ self.values
+        return lager_score(weights, self.logits, self.values)
 
 
 def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from scipy.special import log_softmax, softmax
 
+from lager_onnx.models.method import aggregate, expected_score
 from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 Distance = Literal["mae", "mse", "correlation"]
@@ -39,10 +40,10 @@ class Loss:
     def __call__(self, v: Array, data: Labelled) -> tuple[float, Array]:
         """Loss and its gradient by v, (L + 1,)."""
         w: Array = softmax(v)
-        z = np.einsum("l,nlk->nk", w, data.logits)
+        z = aggregate(w, data.logits)
         log_p: Array = log_softmax(z, axis=-1)
         p = np.exp(log_p)
-        score = p @ data.values
+        score = expected_score(p, data.values)
         nearest = np.abs(data.values - data.labels[:, None]).argmin(axis=-1)
         target = np.eye(len(data.values))[nearest]
         distance, slope = _DISTANCES[self.distance](score, data.labels)

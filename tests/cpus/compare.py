@@ -1,7 +1,8 @@
 """`make test-cpus`: the same records, graded here and on emulated processors, must score the same.
 
 qemu-user emulates an x86 processor with SSE4.2 (Nehalem), one with AVX2 and no VNNI (Haswell), and ARM64 ones with and
-without products of bytes (Neoverse N1, Cortex A72), which run Debian's Python and ARM64 wheels of what scoring needs. It knows no AVX512, so processors with AVX512 but without VNNI (Skylake-X) are not shown; the session option that makes
+without products of bytes (Neoverse N1, Cortex A72), which run Debian's Python and ARM64 wheels of what scoring needs.
+It knows no AVX512, so processors with AVX512 but without VNNI (Skylake-X) are not shown; the session option that makes
 products exact is the same there.
 
 Needs Debian with qemu-user-static and debootstrap, as root: apt-get install qemu-user-static debootstrap.
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from lager_onnx.export import export_judge
-from lager_onnx.models.spec import JudgeSpec, Precision
+from lager_onnx.models.precisions import Precision
+from lager_onnx.models.spec import JudgeSpec
 from support.tiny import VARIANTS, make_checkpoint
 
 ROOT: Final = Path(__file__).parents[2]

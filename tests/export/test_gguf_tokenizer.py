@@ -6,7 +6,7 @@ import gguf
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from lager_onnx.export.gguf_tokenizer import mend_pre_tokenizer
+from lager_onnx.export.sources.gguf_tokenizer import mend_pre_tokenizer
 from lager_onnx.models.errors import CheckpointError
 
 
@@ -20,6 +20,10 @@ def gguf_file(folder: Path, kind: str, rule: str | None) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return folder / "model.gguf"
+
+
+def mend(path: Path, tokenizer: Tokenizer) -> None:
+    mend_pre_tokenizer(gguf.GGUFReader(path), path, tokenizer)
 
 
 def cut(tokenizer: Tokenizer, text: str) -> list[str]:
@@ -39,15 +43,15 @@ def cut(tokenizer: Tokenizer, text: str) -> list[str]:
 def test_each_rule_cuts_its_own_way(rule: str | None, pieces: list[str], tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    mend_pre_tokenizer(gguf_file(tmp_path, "gpt2", rule), tokenizer)
+    mend(gguf_file(tmp_path, "gpt2", rule), tokenizer)
     assert cut(tokenizer, "a\n\n12 ") == pieces
 
 
 def test_an_unknown_rule_is_refused_and_sentencepiece_left_alone(tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.BPE())
     with pytest.raises(CheckpointError, match="'tekken'"):
-        mend_pre_tokenizer(gguf_file(tmp_path, "gpt2", "tekken"), tokenizer)
-    mend_pre_tokenizer(gguf_file(tmp_path, "llama", None), tokenizer)
+        mend(gguf_file(tmp_path, "gpt2", "tekken"), tokenizer)
+    mend(gguf_file(tmp_path, "llama", None), tokenizer)
     assert tokenizer.pre_tokenizer is None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.export import export_judge
-from lager_onnx.export.calibration import Inputs, agreement
+from lager_onnx.export.calibration import Inputs
 from lager_onnx.export.gptq import quantize_weight
 from lager_onnx.export.passes.parts import numpy_of, projections, reads_gate
 from lager_onnx.export.passes.products_8bit import Products8BitPass
@@ -18,6 +18,7 @@ from lager_onnx.export.passes.smooth import SmoothPass
 from lager_onnx.export.passes.split_norm import SplitNormPass
 from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
+from lager_onnx.export.verify.agreement import compare
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.session import open_session, run_graph
@@ -240,5 +241,7 @@ def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tmp_p
 
 def test_agreement_is_of_differences_and_ranks() -> None:
     expected = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
-    assert agreement(expected + 0.4, expected, 4) == pytest.approx({"score": 0.1, "spearman": 1.0, "prompts": 4})
-    assert agreement(expected[::-1], expected, 4)["spearman"] == pytest.approx(-1)
+    spread = np.sqrt(1.25) / 4
+    expected_figures = {"spread": spread, "score": 0.1, "spearman": 1.0, "prompts": 4}
+    assert compare(expected + 0.4, expected, 4) == pytest.approx(expected_figures)
+    assert compare(expected[::-1], expected, 4)["spearman"] == pytest.approx(-1)

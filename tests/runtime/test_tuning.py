@@ -9,8 +9,9 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from lager_onnx.models.errors import LabelError
+from lager_onnx.models.method import pearson, spearman
 from lager_onnx.runtime.evaluation.evaluate import evaluate
-from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error, pearson, spearman
+from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error
 from lager_onnx.runtime.labels.groups import group_folds
 from lager_onnx.runtime.labels.labelled import Array, Labelled
 from lager_onnx.runtime.tuning import Loss, fit, fit_as_the_paper, fit_regularised

@@ -2,28 +2,21 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedModel
 
-from lager_onnx.export.oracle import oracle_layer_logits
-from lager_onnx.models.errors import VerificationError
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Precision
+from lager_onnx.export.verify.oracle import oracle_layer_logits
+from lager_onnx.models.errors import GradingError, VerificationError
+from lager_onnx.models.method import aggregate, expected_score, softmax
+from lager_onnx.models.precisions import PARITY
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.session import open_session, run_graph
 
 Array = npt.NDArray[np.float32]
-
-# Largest allowed differences by precision of the body: (layer logits, relative to the largest one of the same
-# layer; score, relative to the width of the scale). The smaller bodies are compared with the float32 checkpoint.
-TOLERANCES: Final = {
-    "fp32": (1e-3, 1e-3 / 4), "fp16": (2e-2, 1e-2), "bf16": (1e-1, 5e-2), "int8": (6e-1, 1e-1), "int4": (1.0, 2e-1)
-}  # fmt: skip
-
-# In 4 bits, a hair decides which of a few random tokens all others attend to: what comes of them says nothing.
-_SHORTEST: Final = {"int4": 16}
 
 _PADDING = 0
 _PIECE = 48  # tokens
@@ -56,12 +49,10 @@ class Parity:
         return asdict(self)
 
 
-def sample_batches(
-    config: Any, context: int, texts: list[list[int]], precision: Precision = "fp32"
-) -> list[list[list[int]]]:
+def sample_batches(config: Any, context: int, texts: list[list[int]]) -> list[list[list[int]]]:
     """Batches of token ids to compare on: real prompts, and random ids of many lengths, mixed within batches.
 
-    Lengths reach beyond a short sliding window, where there is one; in 4 bits they begin at 16 tokens.
+    Lengths reach beyond a short sliding window, where there is one.
     """
     random = np.random.default_rng(0)
     window = getattr(config, "sliding_window", None) or 0
@@ -71,17 +62,14 @@ def sample_batches(
         return [int(id_) for id_ in random.integers(0, config.vocab_size, min(length, longest))]
 
     single, mixed = [[prompt(1)], [prompt(64)]], [prompt(5), prompt(longest), prompt(33), prompt(2)]
-    batches = [*single, mixed, [prompt(17), prompt(18)], *([texts] if texts else [])]
-    shortest = min(longest, _SHORTEST.get(precision, 1))
-    kept = [[ids for ids in batch if len(ids) >= shortest] for batch in batches]
-    return [batch for batch in kept if batch]
+    return [*single, mixed, [prompt(17), prompt(18)], *([texts] if texts else [])]
 
 
 def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[list[list[int]]]) -> Parity:
     """Runs the judge in `folder` on the CPU and compares all its outputs with PyTorch's.
 
     Raises:
-        VerificationError: a difference over `TOLERANCES`, or an output that is not finite.
+        VerificationError: a difference over the limits of `PARITY`, or an output that is not finite.
     """
     session = open_session(folder / GRAPH_FILE, device="cpu").session
     pairs = []
@@ -90,7 +78,10 @@ def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[
         for row, tokens in zip(ids, batch, strict=True):
             row[: len(tokens)] = tokens
         expected = oracle_layer_logits(model, ids, [len(tokens) for tokens in batch], spec.score_token_ids, spec.lens)
-        pairs.append((run_graph(session, batch), expected))
+        try:
+            pairs.append((run_graph(session, batch), expected))
+        except GradingError as error:
+            raise VerificationError(f"the exported graph does not run: {error}. Nothing was kept") from error
         if can_read(session):  # the same again in pieces, each behind the keys and values of those before
             reader = Reader(session, chunk_tokens=_PIECE)
             pairs += [(reader.grade(prompt), expected[[row]]) for row, prompt in enumerate(batch)]
@@ -102,29 +93,28 @@ def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[
 
 
 def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int]) -> Parity:
-    weights, values = np.asarray(spec.layer_weights), np.asarray(spec.scale.values)
-    logits = np.einsum("l,blk->bk", weights, expected.astype(np.float64))
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    logits = aggregate(np.asarray(spec.layer_weights), expected)
+    probabilities = softmax(logits)
+    score = expected_score(probabilities, np.asarray(spec.scale.values))
     by_layer = np.abs(got["layer_logits"] - expected).max(axis=(0, 2)) / np.abs(expected).max(axis=(0, 2))
     return Parity(
         layer_logits=float(by_layer.max()),
         worst_layer=int(by_layer.argmax()),
         logits=float(np.abs(got["logits"] - logits).max() / np.abs(logits).max()),
         probabilities=float(np.abs(got["probabilities"] - probabilities).max()),
-        score=float(np.abs(got["score"] - probabilities @ values).max()),
+        score=float(np.abs(got["score"] - score).max()),
         prompts=len(lengths),
         lengths=(min(lengths), max(lengths)),
     )
 
 
 def _check(parity: Parity, spec: JudgeSpec) -> None:
-    for_logits, for_score = TOLERANCES[spec.precision]
+    limits, width = PARITY[spec.arithmetic], spec.scale.width
     # Written so that a NaN fails.
-    if not (parity.layer_logits <= for_logits and parity.score <= for_score * spec.scale.width):
+    if not (parity.layer_logits <= limits.layer_logits and parity.score <= limits.score * width):
         raise VerificationError(
             f"the exported judge disagrees with PyTorch: layer logits by {parity.layer_logits:.2e} "
-            f"(row {parity.worst_layer}; allowed {for_logits:.0e} of the layer's largest), score by {parity.score:.2e} "
-            f"(allowed {for_score * spec.scale.width:.0e}). Nothing was kept. "
+            f"(row {parity.worst_layer}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
+            f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept. "
             "The exporter may not know this architecture; --no-verify writes the judge all the same"
         )

@@ -52,10 +52,19 @@ def oracle_layer_logits(
     return layer_logits.float().numpy()
 
 
+class _Given(BaseModelOutputWithPast):  # type: ignore[misc]
+    """Hidden states, and None for whatever else a head looks for in its decoder's output, such as router logits."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
 def _head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """The checkpoint's own logits of any hidden states: (batch, n, hidden) to (batch, n, vocabulary)."""
     decoder = model.get_decoder()
-    given = BaseModelOutputWithPast(last_hidden_state=hidden)
+    if decoder is model:  # an architecture that does not name its decoder
+        decoder = model.base_model
+    given = _Given(last_hidden_state=hidden)
     with patch.object(decoder, "forward", lambda *_args, **_kwargs: given):
         logits: torch.Tensor = model(input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long)).logits
     return logits
@@ -66,3 +75,14 @@ def _final_norm(model: PreTrainedModel) -> torch.nn.Module:
     if not isinstance(norm, torch.nn.Module):
         raise ExportError(f"{type(model).__name__} has no final norm under the name 'model.norm': lens 'norm' needs it")
     return norm
+
+
+@torch.no_grad()
+def round_matrices(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Rounds the body's matrices to 16 bits, in place, as a judge stores them; vectors and the unembedding stay."""
+    head = model.get_output_embeddings()
+    if head.weight is model.get_input_embeddings().weight:  # tied
+        head.weight = torch.nn.Parameter(head.weight.clone(), requires_grad=False)
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and parameter is not head.weight:
+            parameter.copy_(parameter.to(dtype))

@@ -32,13 +32,12 @@ def _split_then_bytes(pattern: str) -> pre_tokenizers.PreTokenizer:
     )
 
 
-def mend_pre_tokenizer(path: Path, tokenizer: Tokenizer) -> None:
+def mend_pre_tokenizer(reader: GGUFReader, path: Path, tokenizer: Tokenizer) -> None:
     """Gives `tokenizer` the pre-tokeniser that the GGUF file at `path` names.
 
     Raises:
         CheckpointError: the file names a rule that is not known here, so tokens could silently be wrong.
     """
-    reader = GGUFReader(path)
     kind = reader.get_field("tokenizer.ggml.model")
     if kind is not None and kind.contents() != "gpt2":
         return  # SentencePiece kinds have no splitting rule

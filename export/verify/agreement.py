@@ -1,0 +1,97 @@
+"""How far a judge's scores are from those of its float32 form, on text that no calibration saw."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lager_onnx.models.errors import VerificationError
+from lager_onnx.models.method import spearman
+from lager_onnx.models.precisions import PARITY, PRECISIONS
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.runtime.engine import open_engine
+
+Array = npt.NDArray[np.float64]
+logger = logging.getLogger(__name__)
+
+# Standard deviation of a judge's scores, as a share of the scale, below which their order is of chance.
+_NO_SPREAD: Final = 0.005
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What a judge says of some prompts: scores (prompts,), and layer logits (prompts, L + 1, K)."""
+
+    scores: Array
+    layer_logits: Array
+
+
+def grade(folder: Path, prompts: list[list[int]], *, int8: bool = False) -> Graded:
+    """Grades prompts, given as token ids, on the CPU with the judge in `folder`."""
+    engine = open_engine(folder / GRAPH_FILE, device="cpu", threads=None, int8=int8)
+    outputs = [each for each in engine.start(prompts, batch_tokens=4096)() if each is not None]
+    return Graded(
+        *(np.stack([each[name] for each in outputs]).astype(np.float64) for name in ("score", "layer_logits"))
+    )
+
+
+def check_unchanged(got: Graded, expected: Graded) -> None:
+    """Holds a judge whose weights were rotated and scaled, and not yet rounded, against what it was made from.
+
+    Raises:
+        VerificationError: it does not say the same.
+    """
+    apart = np.abs(got.layer_logits - expected.layer_logits).max(axis=(0, 2))
+    largest = np.abs(expected.layer_logits).max(axis=(0, 2))
+    limit = PARITY["fp32"].layer_logits
+    # Written so that a NaN fails.
+    if not (apart <= limit * largest).all():
+        row = int((apart / largest).argmax())
+        raise VerificationError(
+            f"preparing the weights for rounding changed what the judge says: layer logits of row {row} by "
+            f"{apart[row] / largest[row]:.1e} (allowed {limit:.0e} of the layer's largest). Nothing was kept. Export "
+            "it in fp32, fp16 or bf16"
+        )
+
+
+def compare(got: Array, expected: Array, width: float) -> dict[str, float | int]:
+    """Agreement of two judges' scores of the same prompts.
+
+    Returns:
+        `spread`: standard deviation of the expected scores, as a share of the scale's width; `score`: mean absolute
+        difference, likewise; `spearman`: correlation of the ranks, NaN where a judge gives one score to all;
+        `prompts`: how many there were.
+    """
+    return {
+        "spread": float(expected.std() / width),
+        "score": float(np.abs(got - expected).mean() / width),
+        "spearman": spearman(got, expected),
+        "prompts": len(got),
+    }
+
+
+def check_agreement(found: dict[str, float | int], spec: JudgeSpec) -> None:
+    """Holds the agreement against the limits of the judge's precision.
+
+    Raises:
+        VerificationError: it is outside them.
+    """
+    limits = PRECISIONS[spec.precision].agreement
+    assert limits is not None
+    ranks_matter = not found["spread"] <= _NO_SPREAD
+    if not ranks_matter:
+        logger.warning(
+            "the float32 judge's own scores of built-in text hardly differ (standard deviation %.2f%% of the scale): "
+            "that the ranks agree cannot be shown", 100 * found["spread"],
+        )  # fmt: skip
+    # Written so that a NaN fails.
+    if not (found["score"] <= limits.score and (found["spearman"] >= limits.spearman or not ranks_matter)):
+        raise VerificationError(
+            f"the {spec.precision} judge disagrees with its float32 form on {found['prompts']} built-in prompts: "
+            f"scores {found['score']:.2%} of the scale apart (allowed {limits.score:.1%}), Spearman "
+            f"{found['spearman']:.3f} (at least {limits.spearman:g}). Nothing was kept. Export it in a wider "
+            "precision; --no-verify writes the judge all the same"
+        )
