@@ -21,13 +21,13 @@ from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify.agreement import Graded, check_agreement, check_unchanged, compare, grade
 from lager_onnx.export.verify.oracle import round_matrices
-from lager_onnx.export.verify.parity import Parity, sample_batches, verify
+from lager_onnx.export.verify.parity import sample_batches, verify
 from lager_onnx.export.verify.products import Product, check_products
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Lens, Target
+from lager_onnx.models.spec import JudgeSpec, Lens, Origin, Parity, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.new_folder import new_folder
 
@@ -103,7 +103,7 @@ def export_judge(
         with step("Write the judge" if precision == "fp32" else "Write the float32 judge"):
             write_graph(graph, float32)
         if verify_judge:
-            spec = replace(spec, parity=_verify(float32, spec, judge).to_dict())
+            spec = replace(spec, parity=_verify(float32, spec, judge))
         if precision != "fp32":
             spec = replace(spec, precision=precision, arithmetic=precision if target == "cuda" else "fp32")
             spec = _reduce(graph, spec, judge, float32, folder, verify_judge=verify_judge)
@@ -148,12 +148,12 @@ def _reduce(
             check_products(folder, spec, products, prompts[some], scratch / "products")
     if verify_judge and not products:
         round_matrices(judge.model, _TORCH_DTYPES[spec.precision])
-        spec = replace(spec, parity=_verify(folder, spec, judge).to_dict())
+        spec = replace(spec, parity=_verify(folder, spec, judge))
     got = grade(folder, prompts, int8=spec.precision == "int8")
     found = compare(got.scores, expected.scores, spec.scale.width)
     logger.info(
         "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
-        found["prompts"], 100 * found["score"], found["spearman"],
+        found.prompts, 100 * found.score, found.spearman or 0,
     )  # fmt: skip
     if verify_judge:
         check_agreement(found, spec)
@@ -170,6 +170,8 @@ def _describe(
 ) -> JudgeSpec:
     wrapper = render_wrapper(judge.tokenizer, answer_prefix)
     wrapper, tokens, ids = find_score_tokens(judge.backend, wrapper, scale)
+    for note in wrapper.notes:
+        logger.warning("    note: %s", note)
     num_layers = judge.config.num_hidden_layers
     rows = parse_layers(layers, num_layers)
     return JudgeSpec(
@@ -185,12 +187,13 @@ def _describe(
         chat=wrapper,
         precision="fp32",
         context_length=_context_length(judge),
-        source={
-            "checkpoint": Path(judge.name).name,
-            "architecture": judge.architecture,
-            "model_type": judge.config.model_type,
-            "commit": judge.commit,
-        },
+        vocabulary=judge.model.get_input_embeddings().weight.shape[0],
+        source=Origin(
+            checkpoint=Path(judge.name).name,
+            architecture=judge.architecture,
+            model_type=judge.config.model_type,
+            commit=judge.commit,
+        ),
         versions=package_versions(),
     )
 

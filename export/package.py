@@ -8,8 +8,17 @@ import onnx_ir as ir
 from transformers import PretrainedConfig
 
 from lager_onnx.models.model_card import model_card
-from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, TOKENIZER_FILE, WEIGHTS_FILE, JudgeSpec
+from lager_onnx.models.spec import (
+    CARD_FILE,
+    CHECKED_FILES,
+    GRAPH_FILE,
+    SPEC_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    JudgeSpec,
+)
 from lager_onnx.runtime.folder import checksum
+from lager_onnx.runtime.graph_file import edit_graph
 
 # Tensors below stay inside model.onnx: norms, scalars, and lager.layer_weights, which tuning replaces.
 _EXTERNAL_FROM_BYTES = 16 * 1024
@@ -22,12 +31,13 @@ def write_graph(model: ir.Model, folder: Path) -> None:
 
 
 def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config: PretrainedConfig) -> JudgeSpec:
-    """Writes tokeniser, configuration, model card and, last, `judge.json` with the checksums of the others."""
+    """Writes tokeniser, configuration, card, the graph's metadata and, last, `judge.json` with their checksums."""
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
     (folder / "config.json").write_text(config.to_json_string(use_diff=False), encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
-    names = (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
-    spec = replace(spec, checksums={name: checksum(folder / name) for name in names if (folder / name).exists()})
+    edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
+    found = {name: checksum(folder / name) for name in CHECKED_FILES if (folder / name).exists()}
+    spec = replace(spec, checksums=found)
     (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
     return spec
 

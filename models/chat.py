@@ -1,6 +1,9 @@
 """The text round a user's turn, rendered once from the checkpoint's chat template at export."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Strip = Literal["none", "left", "right", "both"]
 
 
 @dataclass(frozen=True)
@@ -11,17 +14,23 @@ class ChatWrapper:
         before: all text up to the user's turn (begin token, system turn, user header).
         after: all text from the end of the user's turn to the opening of the assistant's.
         answer_prefix: how the judge's answer begins; the token after it is the score.
-        strip: whether the template strips white space round the user's turn.
+        strip: on which sides the template strips white space off the user's turn.
+        notes: what a user should know of this wrapper; see `render_wrapper`.
     """
 
     before: str
     after: str
     answer_prefix: str
-    strip: bool = False
+    strip: Strip = "none"
+    notes: tuple[str, ...] = ()
 
     def wrap(self, user_turn: str, feedback: str = "") -> str:
         """The whole text that the judge reads, up to its grade."""
-        turn = user_turn.strip() if self.strip else user_turn
+        turn = user_turn
+        if self.strip in ("left", "both"):
+            turn = turn.lstrip()
+        if self.strip in ("right", "both"):
+            turn = turn.rstrip()
         return f"{self.before}{turn}{self.after}{self.opening(feedback)}"
 
     def opening(self, feedback: str = "") -> str:

@@ -2,7 +2,7 @@
 
 A message says what is wrong, where (file and line of the record, layer, flag) and how to mend it.
 The command line prints it without a traceback and exits with the error's `exit_code`:
-2 for bad input or usage, 1 for work that failed.
+2 for bad input or usage, 1 for work that failed, 130 after Ctrl-C.
 """
 
 
@@ -50,6 +50,18 @@ class JudgeFolderError(LagerError):
 
 class GradingError(LagerError):
     """onnxruntime could not run a batch, mostly for want of memory."""
+
+
+class MissingPackageError(LagerError):
+    """A package that this work needs is not installed; says which extra brings it."""
+
+    exit_code = 2
+
+
+class StoppedError(LagerError):
+    """Ctrl-C; says what was kept and how to go on."""
+
+    exit_code = 130
 
 
 class DeviceError(LagerError):

@@ -4,7 +4,7 @@ import re
 
 from lager_onnx.models.errors import ScaleError
 
-_PART = re.compile(r"(-?\d+)(?:-(\d+))?")
+_PART = re.compile(r"(-?[0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
@@ -24,7 +24,9 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise ScaleError(f"{part!r} in the layers {text!r} is no layer: write all, upper-half or 0,12-20,-1")
+            raise ScaleError(
+                f"{part[:40]!r} in the layers {text[:60]!r} is no layer: write all, upper-half or 0,12-20,-1"
+            )
         first = int(match[1]) if int(match[1]) >= 0 else rows + int(match[1])
         last = int(match[2]) if match[2] else first
         if not 0 <= first <= last <= num_layers:

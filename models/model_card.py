@@ -21,9 +21,10 @@ added with {rows} weights ({weights_origin}) and turned into the expected score.
 | prompt template | {template} |
 | answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
 | longest prompt | {context_length} tokens |
-| verified against PyTorch | {parity} |
+| {verified} | {parity} |
+| agreement with its float32 form | {agreement} |
 
-    pip install 'lager-onnx[cpu]'
+{notes}    pip install 'lager-onnx[cpu]'
     lager score . records.jsonl -o scores.jsonl
 
 A score is only as good as its judge: compare it with people's ratings of your own data before you rely on it.
@@ -36,16 +37,16 @@ def model_card(spec: JudgeSpec) -> str:
     parity = "no"
     if spec.parity:
         parity = (
-            f"{spec.parity['prompts']} prompts of {spec.parity['lengths'][0]} to {spec.parity['lengths'][1]} tokens; "
-            f"largest difference {spec.parity['layer_logits']:.1e} on layer logits (relative), "
-            f"{spec.parity['score']:.1e} on the score"
+            f"{spec.parity.prompts} prompts of {spec.parity.lengths[0]} to {spec.parity.lengths[1]} tokens; "
+            f"largest difference {spec.parity.layer_logits:.1e} on layer logits (relative), "
+            f"{spec.parity.score:.1e} on the score"
         )
     return _CARD.format(
-        checkpoint=spec.source["checkpoint"],
+        checkpoint=spec.source.checkpoint,
         scale=spec.scale,
         rows=spec.num_layers + 1,
         weights_origin=spec.weights_origin,
-        architecture=spec.source["architecture"],
+        architecture=spec.source.architecture,
         num_layers=spec.num_layers,
         precision=spec.precision,
         lens=spec.lens,
@@ -54,4 +55,18 @@ def model_card(spec: JudgeSpec) -> str:
         score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),
         context_length=spec.context_length,
         parity=parity,
+        verified="float32 form verified against PyTorch"
+        if spec.precision in ("int8", "int4")
+        else "verified against PyTorch",
+        agreement=_agreement(spec),
+        notes="".join(f"* Note: {note}.\n" for note in spec.chat.notes) + ("\n" if spec.chat.notes else ""),
+    )
+
+
+def _agreement(spec: JudgeSpec) -> str:
+    if not spec.agreement:
+        return "it is float32" if spec.precision == "fp32" else "not measured"
+    return (
+        f"scores {spec.agreement.score:.2%} of the scale apart, Spearman {spec.agreement.spearman or 0:.3f}, on "
+        f"{spec.agreement.prompts} built-in prompts"
     )

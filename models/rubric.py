@@ -7,6 +7,7 @@ from typing import Any
 from lager_onnx.models.criteria import CRITERIA
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.scale import Scale
+from lager_onnx.models.values import is_missing, names, visible
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,18 @@ def read_rubric(record: Mapping[str, Any], scale: Scale) -> Rubric | None:
         RecordError: an unknown criterion, a rubric of another form, or a description of a score that the
             scale does not have.
     """
-    name, rubric = record.get("criterion") or "", record.get("rubric") or ""
+    name, rubric, descriptions = (_given(record, key) for key in ("criterion", "rubric", "score_descriptions"))
     if not isinstance(name, str):
         raise RecordError(f"field 'criterion' is {type(name).__name__}; give the name of a criterion as text")
     if not rubric:
         return _built_in(name, scale) if name else None
     if isinstance(rubric, str):
-        return Rubric(name, rubric.strip(), _descriptions(record.get("score_descriptions") or {}, scale))
+        return Rubric(name, rubric.strip(), _descriptions(descriptions or {}, scale))
     if not isinstance(rubric, Mapping):
         raise RecordError("field 'rubric' must be a question or an object with name, question and descriptions")
     if unknown := set(rubric) - {"name", "question", "descriptions"}:
         raise RecordError(
-            f"field 'rubric' has {', '.join(sorted(map(str, unknown)))}; it may have name, question, descriptions"
+            f"field 'rubric' has {names(sorted(map(str, unknown)))}; it may have name, question, descriptions"
         )
     texts = {key: rubric.get(key) or "" for key in ("name", "question")}
     if not all(isinstance(text, str) for text in texts.values()):
@@ -57,10 +58,15 @@ def read_rubric(record: Mapping[str, Any], scale: Scale) -> Rubric | None:
     return found
 
 
+def _given(record: Mapping[str, Any], name: str) -> Any:
+    value = record.get(name)
+    return "" if is_missing(value) else value
+
+
 def _built_in(name: str, scale: Scale) -> Rubric:
     if name not in CRITERIA:
         raise RecordError(
-            f"unknown criterion {name!r}; choose from {', '.join(CRITERIA)}, or give a 'rubric' of your own"
+            f"unknown criterion {visible(name)!r}; choose from {', '.join(CRITERIA)}, or give a 'rubric' of your own"
         )
     criterion = CRITERIA[name]
     # Without its name, which the question says in other words: criteria of one response then share more of their cost.
@@ -76,7 +82,7 @@ def _descriptions(given: Any, scale: Scale) -> dict[str, str]:
         raise RecordError("a rubric's descriptions must be an object from score to text, or a list in scale order")
     described = {str(label): text for label, text in given.items()}
     if unknown := [label for label in described if label not in scale.labels]:
-        raise RecordError(f"the rubric describes {', '.join(unknown)}, which the scale does not have: {scale}")
+        raise RecordError(f"the rubric describes {names(unknown)}, which the scale does not have: {scale}")
     if wrong := [label for label, text in described.items() if not isinstance(text, str)]:
-        raise RecordError(f"the rubric's description of {wrong[0]} is not text")
+        raise RecordError(f"the rubric's description of {visible(wrong[0])} is not text")
     return described

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lager_onnx.models.errors import ScaleError
 
-_RANGE = re.compile(r"\s*(-?\d+)\s*-\s*(-?\d+)\s*")
+_RANGE = re.compile(r"\s*(-?[0-9]{1,18})\s*-\s*(-?[0-9]{1,18})\s*")
 _HOW = "write a range such as 1-5, a list such as 1,3,5, or labels with values such as bad=0,ok=1,good=2"
 
 
@@ -51,8 +51,8 @@ class Scale:
             label, value = (label if equals else value).strip(), value.strip()
             try:
                 values.append(float(value))
-            except ValueError as error:
-                raise ScaleError(f"{part.strip()!r} in the scale {text!r} has no number: {_HOW}") from error
+            except (ValueError, OverflowError) as error:
+                raise ScaleError(f"{part.strip()[:40]!r} in the scale {text[:80]!r} has no number: {_HOW}") from error
             labels.append(label)
         return cls(tuple(labels), tuple(values))
 

@@ -2,27 +2,91 @@
 
 import dataclasses
 import json
-import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lager_onnx.models.chat import ChatWrapper
+from lager_onnx.models.decode import decode
 from lager_onnx.models.errors import JudgeFolderError, LagerError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
+from lager_onnx.models.values import visible
 
-FORMAT = "lager-onnx judge"
-FORMAT_VERSION = 1
-SPEC_FILE = "judge.json"
-GRAPH_FILE = "model.onnx"
-WEIGHTS_FILE = "model.onnx_data"
-TOKENIZER_FILE = "tokenizer.json"
-CARD_FILE = "README.md"
+FORMAT: Final = "lager-onnx judge"
+FORMAT_VERSION: Final = 2
+SPEC_FILE: Final = "judge.json"
+GRAPH_FILE: Final = "model.onnx"
+WEIGHTS_FILE: Final = "model.onnx_data"
+TOKENIZER_FILE: Final = "tokenizer.json"
+CARD_FILE: Final = "README.md"
+CHECKED_FILES: Final = (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
+# The graph's metadata entry that holds the spec, but for the checksums: `judge.json` is held against it.
+GRAPH_KEY: Final = "lager.judge"
 
 Lens = Literal["raw", "norm"]
 Target = Literal["cpu", "cuda"]
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_LARGEST_SPEC: Final = 1 << 24  # bytes
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences between onnxruntime and PyTorch over some prompts.
+
+    Attributes:
+        layer_logits: largest over the layers of |difference| / largest |logit| of that layer.
+        worst_layer: the row where that was.
+        logits: largest difference of the aggregated logits, relative to the largest one.
+        probabilities: largest difference, absolute.
+        score: largest difference, in units of the scale.
+        prompts: number of compared prompts.
+        lengths: shortest and longest prompt, in tokens.
+    """
+
+    layer_logits: float
+    worst_layer: int
+    logits: float
+    probabilities: float
+    score: float
+    prompts: int
+    lengths: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a judge's scores are from its float32 form's, on text that no calibration saw.
+
+    Attributes:
+        score: mean absolute difference, as a share of the scale's width.
+        spearman: correlation of the ranks; None where a judge gives the same score to all.
+        spread: standard deviation of the float32 scores, as a share of the scale's width.
+        prompts: how many there were.
+    """
+
+    score: float
+    spearman: float | None
+    spread: float
+    prompts: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a judge came from.
+
+    Attributes:
+        checkpoint: name of the folder, file or hub id.
+        architecture: of the model, such as `LlamaForCausalLM`.
+        model_type: as in its configuration.
+        commit: of a hub id; "" for local files.
+    """
+
+    checkpoint: str
+    architecture: str
+    model_type: str
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +107,7 @@ class JudgeSpec:
         precision: how the body's weights are stored and, with int8 and int4, multiplied; the head is float32 always.
         arithmetic: what projections and attention compute in; 16 bits in a judge for CUDA, the rest is float32.
         context_length: most tokens that the judge can read.
+        vocabulary: number of tokens that the embedding knows; ids from there on cannot be read.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
         parity: largest differences from PyTorch that verification saw; of the float32 form, where the judge is one in
@@ -63,17 +128,37 @@ class JudgeSpec:
     chat: ChatWrapper
     precision: Precision
     context_length: int
-    source: dict[str, str]
+    vocabulary: int
+    source: Origin
     versions: dict[str, str]
     arithmetic: Precision = "fp32"
-    parity: dict[str, Any] | None = None
-    agreement: dict[str, Any] | None = None
+    parity: Parity | None = None
+    agreement: Agreement | None = None
     checksums: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows, scores = self.num_layers + 1, len(self.scale.labels)
+        if self.num_layers < 1 or len(self.layer_weights) != rows:
+            raise ValueError(f"{len(self.layer_weights)} layer weights for {rows} rows")
+        if len(self.score_token_ids) != scores or len(self.score_tokens) != scores:
+            raise ValueError(f"{len(self.score_token_ids)} score tokens for {scores} labels")
+        if len(set(self.score_token_ids)) != scores or not all(
+            0 <= id_ < self.vocabulary for id_ in self.score_token_ids
+        ):
+            raise ValueError(f"the score tokens {self.score_token_ids} are not {scores} of {self.vocabulary} tokens")
+        if not all(0 <= row < rows for row in self.layers) or self.context_length < 1:
+            raise ValueError(f"layers {self.layers} of {rows} rows, context of {self.context_length} tokens")
 
     def to_json(self) -> str:
         """The text of `judge.json`."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION} | dataclasses.asdict(self)
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    def for_graph(self) -> dict[str, Any]:
+        """What the graph carries of it: all but the checksums, the graph's own being among them."""
+        content: dict[str, Any] = json.loads(self.to_json())
+        del content["checksums"]
+        return content
 
     @classmethod
     def load(cls, folder: Path) -> "JudgeSpec":
@@ -83,40 +168,38 @@ class JudgeSpec:
             JudgeFolderError: no such file, another format or version, or a field missing or wrong.
         """
         path = folder / SPEC_FILE
+        shown = visible(str(path))
         try:
+            if path.exists() and (not path.is_file() or path.is_symlink() or path.stat().st_size > _LARGEST_SPEC):
+                raise JudgeFolderError(f"{shown} is no regular file of a judge: export the judge again")
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise JudgeFolderError(
-                f"{folder} is not a judge folder ({SPEC_FILE}: {error.strerror}): "
-                f"make one with lager export CHECKPOINT {folder}"
+                f"{visible(str(folder))} is not a judge folder ({SPEC_FILE}: {error.strerror}): "
+                f"make one with lager export CHECKPOINT {visible(str(folder))}"
             ) from error
-        except ValueError as error:
-            raise JudgeFolderError(f"{path} is damaged (not JSON: {error}): export the judge again") from error
+        except (ValueError, RecursionError) as error:
+            raise JudgeFolderError(f"{shown} is damaged (not JSON: {error}): export the judge again") from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise JudgeFolderError(f"{path} was not written by lager-onnx: export the judge again")
+            raise JudgeFolderError(f"{shown} was not written by lager-onnx: export the judge again")
         if (version := content.pop("format_version", None)) != FORMAT_VERSION:
             raise JudgeFolderError(
-                f"{path} has format version {version}, this lager-onnx reads {FORMAT_VERSION}: "
+                f"{shown} has format version {visible(repr(version)[:40])}, this lager-onnx reads {FORMAT_VERSION}: "
                 "export the judge again with this version"
             )
         try:
-            return cls._from_content(content)
-        except (TypeError, ValueError, KeyError, LagerError) as error:
-            raise JudgeFolderError(f"{path} is damaged ({error}): export the judge again") from error
-
-    @classmethod
-    def _from_content(cls, content: dict[str, Any]) -> "JudgeSpec":
-        parts: dict[str, Any] = {"scale": Scale, "template": Template, "chat": ChatWrapper}
-        for name, kind in parts.items():
-            content[name] = kind(**{key: _frozen(value) for key, value in content[name].items()})
-        spec = cls(**{key: _frozen(value) for key, value in content.items()})
-        rows, scores = spec.num_layers + 1, len(spec.scale.labels)
-        if len(spec.layer_weights) != rows or not all(math.isfinite(weight) for weight in spec.layer_weights):
-            raise ValueError(f"{len(spec.layer_weights)} layer weights for {rows} rows")
-        if len(spec.score_token_ids) != scores or len(spec.score_tokens) != scores:
-            raise ValueError(f"{len(spec.score_token_ids)} score tokens for {scores} labels")
+            spec = decode(cls, content)
+        except (ValueError, LagerError, RecursionError) as error:
+            raise JudgeFolderError(f"{shown} is damaged ({visible(str(error))}): export the judge again") from error
+        spec._check_checksums(shown)
         return spec
 
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    def _check_checksums(self, shown: str) -> None:
+        if not {GRAPH_FILE, TOKENIZER_FILE} <= set(self.checksums) <= set(CHECKED_FILES):
+            names = visible(", ".join(self.checksums)[:80]) or "no file"
+            raise JudgeFolderError(
+                f"{shown} is damaged (it has checksums of {names}, not of {', '.join(CHECKED_FILES)}): export the "
+                "judge again"
+            )
+        if not all(_SHA256.fullmatch(checksum) for checksum in self.checksums.values()):
+            raise JudgeFolderError(f"{shown} is damaged (a checksum is no SHA-256): export the judge again")

@@ -16,6 +16,7 @@ from typing import Any
 from lager_onnx.models.errors import RecordError, TemplateError
 from lager_onnx.models.rubric import read_rubric
 from lager_onnx.models.scale import Scale
+from lager_onnx.models.values import is_missing, text_field
 
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)(\?)?\}")
 _FOLDER = files("lager_onnx.models") / "templates"
@@ -45,7 +46,7 @@ class Template:
         else:
             try:
                 text = Path(name_or_file).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 raise TemplateError(
                     f"no template {name_or_file!r}: choose from {', '.join(built_in_templates())}, "
                     f"or give a UTF-8 text file ({error})"
@@ -68,7 +69,7 @@ class Template:
         Raises:
             RecordError: a needed field is missing or empty, or not text; or the rubric cannot be read.
         """
-        if "prompt" in record:
+        if not is_missing(record.get("prompt")) or ("prompt" in record and "response" not in record):
             return text_field(record, "prompt")
         rubric = read_rubric(record, scale) if "rubric" in self.fields else None
         made = {
@@ -89,19 +90,3 @@ class Template:
             if all(values.values()):
                 paragraphs.append(_FIELD.sub(lambda match, values=values: values[match[1]], paragraph))  # type: ignore[misc]
         return "\n\n".join(paragraphs)
-
-
-def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) -> str:
-    """A field of a record, as text; "" where an optional one is missing or empty.
-
-    Raises:
-        RecordError: it is needed and missing or empty, or it is not text.
-    """
-    value = record.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        if optional:
-            return ""
-        raise RecordError(f"field {name!r} is {'missing' if name not in record else 'empty'}")
-    if isinstance(value, bool | list | dict):
-        raise RecordError(f"field {name!r} is {type(value).__name__}, not text")
-    return str(value)

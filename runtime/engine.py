@@ -1,7 +1,9 @@
 """How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
@@ -12,11 +14,12 @@ from typing import Any, Final, Protocol
 import numpy.typing as npt
 import onnxruntime
 
+from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
 from lager_onnx.runtime.reader import Reader, can_read
-from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
+from lager_onnx.runtime.schedule import all_begin_alike, groups_of_prompts
 from lager_onnx.runtime.session import Device, open_session, run_graph
 
 # Prompts a core. With more, it does not matter that every core reads for itself what all begin with.
@@ -29,21 +32,34 @@ _CHUNK_TOGETHER: Final = 256
 _WORTH_PACKING: Final = 2048
 
 Outputs = dict[str, npt.NDArray[Any]]
-Wait = Callable[[], list[Outputs | None]]
+
+
+class Graded:
+    """The graph's outputs for every prompt that an engine was given, without the batch axis; None for an empty prompt.
+
+    Iterating gives them in order, each as soon as it and those before it are there; calling waits for all of them. Both
+    raise `GradingError` where onnxruntime failed.
+    """
+
+    def __init__(self, outputs: Iterable["Outputs | None"]):
+        self._outputs = outputs
+
+    def __iter__(self) -> Iterator["Outputs | None"]:
+        return iter(self._outputs)
+
+    def __call__(self) -> list["Outputs | None"]:
+        """All of them."""
+        return list(self)
 
 
 class Engine(Protocol):
     """Grades prompts."""
 
     provider: str
+    session: onnxruntime.InferenceSession
 
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:
-        """Starts to grade prompts, given as token ids.
-
-        Returns:
-            A function that waits for the end and returns the graph's outputs for every prompt, without the
-            batch axis; None for an empty prompt. It raises `GradingError` where onnxruntime failed.
-        """
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
+        """Starts to grade prompts, given as token ids."""
 
 
 def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool = False) -> Engine:
@@ -64,29 +80,37 @@ class BatchEngine:
     """Grades in batches of like length, padded on the right: for CUDA, and for graphs that are not fused."""
 
     def __init__(self, session: onnxruntime.InferenceSession, provider: str):
-        self._session, self.provider = session, provider
+        self.session, self.provider = session, provider
+        self._process = os.getpid()
 
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:
-        """See `Engine.start`; here the work is done when the function that waits is called."""
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
+        """See `Engine.start`; here the work is done when the outputs are asked for."""
+        if os.getpid() != self._process:
+            raise GradingError(
+                "this process was forked from the one that loaded the judge, whose threads or GPU it does not have: "
+                "load the judge in the process that grades"
+            )
 
-        def wait() -> list[Outputs | None]:
+        def outputs() -> Iterator[Outputs | None]:
             graded: list[Outputs | None] = [None] * len(prompts)
             for batch in batches([len(prompt) for prompt in prompts], batch_tokens):
-                outputs = run_graph(self._session, [prompts[index] for index in batch])
+                found = run_graph(self.session, [prompts[index] for index in batch])
                 for row, index in enumerate(batch):
-                    graded[index] = {name: outputs[name][row] for name in OUTPUTS}
-            return graded
+                    graded[index] = {name: found[name][row] for name in OUTPUTS}
+            yield from graded
 
-        return wait
+        return Graded(outputs())
 
 
 class CoreEngine:
     """Grades one prompt a core: one session with a single thread of its own, called from as many threads as cores.
 
     No padding, no barrier between threads, and what prompts share at their beginning is read once. Where there
-    are fewer rows of like prompts than half the cores, the cores work on one prompt together instead; once it is
+    are fewer groups of like prompts than half the cores, the cores work on one prompt together instead; once it is
     read, each takes some of the prompts that begin like it. Their session starts with the weights as they lie in the
     file, so that the first prompt need not wait; once it has read much, it is opened anew with packed ones.
+
+    A process that was forked has none of the threads of its parent: there, sessions and pools are made anew.
 
     Args:
         together: a session with a thread for every core.
@@ -99,12 +123,17 @@ class CoreEngine:
 
     def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int, *, int8: bool = False):
         self._cores, self._model, self._int8 = cores, model, int8
-        self._pool = ThreadPoolExecutor(cores, thread_name_prefix="lager-core")
+        self._begin(together)
+
+    def _begin(self, together: onnxruntime.InferenceSession) -> None:
+        self.session, self._process = together, os.getpid()
+        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="lager-core")
         self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
         self._together = Reader(together, chunk_tokens=_CHUNK_TOGETHER)
         self._until_packed = _WORTH_PACKING
         self._readers: list[Reader] = []
         self._borrowing = threading.Lock()
+        self.__dict__.pop("_apart", None)
 
     @cached_property
     def _apart(self) -> onnxruntime.InferenceSession:
@@ -113,48 +142,57 @@ class CoreEngine:
     def _open_packed(self, threads: int) -> onnxruntime.InferenceSession:
         return open_session(self._model, device="cpu", threads=threads, pack=True, int8=self._int8).session
 
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Wait:  # noqa: ARG002 - the Engine's signature
+    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
-        rows = rows_of_prompts(prompts)
-        given = [index for row in rows for index in row]
+        if os.getpid() != self._process:
+            self._begin(open_session(self._model, device="cpu", threads=self._cores, int8=self._int8).session)
+        groups = groups_of_prompts(prompts)
+        given = [index for group in groups for index in group]
         if 1 < len(given) <= _FEW * self._cores and all_begin_alike([prompts[index] for index in given]):
-            rows = [given]
-        together = self._cores > 1 and 2 * len(rows) <= self._cores
-        pool, grade = (self._one_by_one, self._grade_together) if together else (self._pool, self._grade_row)
-        futures = [pool.submit(grade, [prompts[index] for index in row]) for row in rows]
+            groups = [given]
+        together = self._cores > 1 and 2 * len(groups) <= self._cores
+        pool, grade = (self._one_by_one, self._grade_together) if together else (self._pool, self._grade_group)
+        results: dict[int, Future[Outputs]] = {index: Future() for index in given}
+        tasks = [
+            pool.submit(_deliver, grade, [prompts[index] for index in group], [results[index] for index in group])
+            for group in groups
+        ]
 
-        def wait() -> list[Outputs | None]:
-            graded: list[Outputs | None] = [None] * len(prompts)
+        def outputs() -> Iterator[Outputs | None]:
             try:
-                for row, future in zip(rows, futures, strict=True):
-                    for index, outputs in zip(row, future.result(), strict=True):
-                        graded[index] = outputs
+                for index in range(len(prompts)):
+                    yield results[index].result() if index in results else None
             finally:
-                _cancel(futures)
-            return graded
+                _cancel(tasks)
 
-        return wait
+        return Graded(outputs())
 
-    def _grade_row(self, prompts: list[list[int]], *, behind: Reader | None = None) -> list[Outputs]:
+    def _grade_group(self, prompts: list[list[int]], *, behind: Reader | None = None) -> Iterator[Outputs]:
         with self._borrowed() as reader:
             if behind is not None:
                 reader.adopt(behind)
-            return [_first(reader.grade(prompt)) for prompt in prompts]
+            for prompt in prompts:
+                yield _first(reader.grade(prompt))
 
-    def _grade_together(self, prompts: list[list[int]]) -> list[Outputs]:
+    def _whole_group(self, prompts: list[list[int]], *, behind: Reader) -> list[Outputs]:
+        return list(self._grade_group(prompts, behind=behind))
+
+    def _grade_together(self, prompts: list[list[int]]) -> Iterator[Outputs]:
         self._pack_when_worth_it(sum(map(len, prompts)))
         if len(prompts) <= self._cores:
-            return [_first(self._together.grade(prompt)) for prompt in prompts]
-        first = _first(self._together.grade(prompts[0]))
+            for prompt in prompts:
+                yield _first(self._together.grade(prompt))
+            return
+        yield _first(self._together.grade(prompts[0]))
         parts = [prompts[1 + core :: self._cores] for core in range(self._cores)]
-        futures = [self._pool.submit(self._grade_row, part, behind=self._together) for part in parts]
+        futures = [self._pool.submit(self._whole_group, part, behind=self._together) for part in parts]
         try:
             graded = [future.result() for future in futures]
         finally:
             _cancel(futures)
             wait_for(futures)  # nobody may copy what the reader of all cores holds once it reads on
-        rest = [graded[number % self._cores][number // self._cores] for number in range(len(prompts) - 1)]
-        return [first, *rest]
+        for number in range(len(prompts) - 1):
+            yield graded[number % self._cores][number // self._cores]
 
     def _pack_when_worth_it(self, tokens: int) -> None:
         """Counts what is read by all cores together; called by their one thread only."""
@@ -176,10 +214,24 @@ class CoreEngine:
                 self._readers.append(reader)
 
 
+def _deliver(
+    grade: Callable[[list[list[int]]], Iterator[Outputs]], prompts: list[list[int]], results: list[Future[Outputs]]
+) -> None:
+    """Hands each prompt's outputs over as soon as they are there; of a failure, to all that wait for it."""
+    waiting = deque(results)
+    try:
+        for outputs in grade(prompts):
+            waiting.popleft().set_result(outputs)
+    except BaseException as error:
+        for future in waiting:
+            future.set_exception(error)
+        raise
+
+
 def _first(outputs: Outputs) -> Outputs:
     return {name: array[0] for name, array in outputs.items()}
 
 
-def _cancel(futures: list[Future[list[Outputs]]]) -> None:
+def _cancel(futures: Sequence[Future[Any]]) -> None:
     for future in futures:
         future.cancel()

@@ -11,7 +11,7 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 def describe(spec: JudgeSpec) -> str:
     """Where a judge came from, how far it was checked, and its layer weights as bars."""
     facts = {
-        "checkpoint": f"{spec.source['checkpoint']} ({spec.source['architecture']}, {spec.num_layers} layers)",
+        "checkpoint": f"{spec.source.checkpoint} ({spec.source.architecture}, {spec.num_layers} layers)",
         "scale": f"{spec.scale}, tokens {' '.join(map(repr, spec.score_tokens))}",
         "lens": spec.lens,
         "precision": spec.precision + (", products in 16 bits too" if spec.arithmetic != "fp32" else ""),
@@ -41,8 +41,8 @@ def _parity(spec: JudgeSpec) -> str:
     if not spec.parity:
         return "not verified"
     return (
-        f"layer logits within {spec.parity['layer_logits']:.1e} (relative), score within {spec.parity['score']:.1e}, "
-        f"{spec.parity['prompts']} prompts"
+        f"layer logits within {spec.parity.layer_logits:.1e} (relative), score within {spec.parity.score:.1e}, "
+        f"{spec.parity.prompts} prompts"
     )
 
 
@@ -50,6 +50,6 @@ def _agreement(spec: JudgeSpec) -> str:
     if not spec.agreement:
         return ""
     return (
-        f"scores {spec.agreement['score']:.2%} of the scale apart, Spearman {spec.agreement['spearman']:.3f}, "
-        f"{spec.agreement['prompts']} prompts"
+        f"scores {spec.agreement.score:.2%} of the scale apart, Spearman {spec.agreement.spearman or 0:.3f}, "
+        f"{spec.agreement.prompts} prompts"
     )

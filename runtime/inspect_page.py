@@ -23,7 +23,7 @@ def inspect_page(spec: JudgeSpec, names: Sequence[str], grades: Sequence[Grade])
     sections = [("Judge", text(describe(spec)))]
     for name, grade in zip(names, grades, strict=True):
         sections.append((f"{name}: {grade.score:.3f}", plot(_layers(spec, grade))))
-    return page(f"Inside {spec.source['checkpoint']}", sections)
+    return page(f"Inside {spec.source.checkpoint}", sections)
 
 
 def _layers(spec: JudgeSpec, grade: Grade) -> Figure:

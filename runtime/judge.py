@@ -7,13 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
+import numpy as np
 from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 from lager_onnx.runtime.batching import windows
-from lager_onnx.runtime.engine import Engine, Outputs, Wait, open_engine
-from lager_onnx.runtime.folder import read_spec, start_checking
+from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_engine
+from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.session import Device
@@ -74,11 +75,16 @@ class Judge:
             engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, int8=spec.precision == "int8")
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
+        check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)
         return cls(spec, encoder, engine)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""
         return self._encoder.text(record)
+
+    def problems(self, records: Iterable[Record]) -> list[RecordError | None]:
+        """Why each record cannot be graded, None where it can; nothing is graded."""
+        return [prepared.error for prepared in self._prepare(records)]
 
     @overload
     def score(
@@ -106,7 +112,8 @@ class Judge:
         Args:
             records: mappings with `instruction` and `response` (and optionally `criterion` or `rubric`,
                 `reference`, `context`), or with a finished `prompt`; with `feedback`, as if the judge had said it
-                before it grades.
+                before it grades; or chat `messages`, or Alpaca's fields. A list, a pandas DataFrame or a
+                `datasets.Dataset`.
             batch_tokens: most tokens in a batch, padding included.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
@@ -118,9 +125,14 @@ class Judge:
             RecordError: a record cannot be graded; says which and why.
         """
         if isinstance(records, Mapping):
-            raise RecordError("score() takes a list of records: put the one record into a list")
+            raise RecordError(
+                "score() takes a list of records: put the one record into a list, or choose one split of a DatasetDict"
+            )
+        if hasattr(records, "itertuples"):  # a pandas DataFrame, whose own iterator gives the names of columns
+            names = [str(name) for name in records.columns]  # type: ignore[attr-defined]
+            records = (dict(zip(names, row, strict=True)) for row in records.itertuples(index=False, name=None))
         results: list[Grade | RecordError] = []
-        stream = self.score_stream(records, batch_tokens=batch_tokens, hurry_to_errors=on_error == "raise")
+        stream = self.score_stream(records, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
         counted = tqdm(stream, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
@@ -129,48 +141,48 @@ class Judge:
         return results
 
     def score_stream(
-        self, records: Iterable[Record], *, batch_tokens: int = BATCH_TOKENS, hurry_to_errors: bool = False
+        self, records: Iterable[Record | RecordError], *, batch_tokens: int = BATCH_TOKENS, fail_fast: bool = False
     ) -> Iterator[Grade | RecordError]:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
-        With `hurry_to_errors`, an error is yielded before anything that follows it is graded.
+        An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
+        follows it is graded.
         """
-        started: deque[tuple[list[_Prepared], Wait]] = deque()
-        for window in windows(self._prepare(records), batch_tokens, end_at_errors=hurry_to_errors):
+        started: deque[tuple[list[_Prepared], Graded]] = deque()
+        for window in windows(self._prepare(records), batch_tokens, end_at_errors=fail_fast):
             started.append((window, self._engine.start([prepared.ids for prepared in window], batch_tokens)))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
-            while len(started) > (0 if hurry_to_errors and window[-1].error else 1):
+            while len(started) > (0 if fail_fast and window[-1].error else 1):
                 yield from self._finish(*started.popleft())
         for window, wait in started:
             yield from self._finish(window, wait)
 
-    def _finish(self, window: list[_Prepared], wait: Wait) -> Iterator[Grade | RecordError]:
-        for prepared, outputs in zip(window, wait(), strict=True):
+    def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
+        for prepared, outputs in zip(window, graded, strict=True):
             if prepared.error is not None:
                 yield prepared.error
             elif outputs is not None:
                 yield self._as_grade(prepared.ids, outputs)
 
-    def _prepare(self, records: Iterable[Record]) -> Iterator[_Prepared]:
+    def _prepare(self, records: Iterable[Record | RecordError]) -> Iterator[_Prepared]:
         for chunk in _chunks(records, _ENCODED_TOGETHER):
             found: list[Turns | RecordError] = []
             for record in chunk:
                 try:
-                    found.append(self._encoder.turns(record))
+                    found.append(record if isinstance(record, RecordError) else self._encoder.turns(record))
                 except RecordError as error:
                     found.append(error)
             encoded = iter(self._encoder.encode([turns for turns in found if isinstance(turns, Turns)]))
             for turns in found:
-                yield _Prepared([], turns) if isinstance(turns, RecordError) else self._fitting(next(encoded))
+                ids = turns if isinstance(turns, RecordError) else next(encoded)
+                yield _Prepared([], ids) if isinstance(ids, RecordError) else _Prepared(ids)
 
-    def _fitting(self, ids: list[int]) -> _Prepared:
-        try:
-            self._encoder.check_length(len(ids))
-        except RecordError as error:
-            return _Prepared([], error)
-        return _Prepared(ids)
-
-    def _as_grade(self, prompt: list[int], outputs: Outputs) -> Grade:
+    def _as_grade(self, prompt: list[int], outputs: Outputs) -> Grade | RecordError:
+        if not all(np.isfinite(array).all() for array in outputs.values()):
+            return RecordError(
+                f"the judge's numbers for this prompt of {len(prompt)} tokens are not finite: its weights are damaged, "
+                f"or {self.spec.arithmetic} is too narrow for them. Export it again, with --precision fp32 or bf16"
+            )
         return Grade(
             score=float(outputs["score"]),
             distribution=outputs["probabilities"],

@@ -1,17 +1,23 @@
 """Record to token ids: template, chat wrapper, tokeniser, length check."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from tokenizers import Tokenizer
+import numpy as np
+from tokenizers import AddedToken, Tokenizer
 
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
-from lager_onnx.models.template import text_field
+from lager_onnx.models.values import text_field, visible
+from lager_onnx.runtime.records.layouts import as_judged
+
+# No tokeniser makes tokens of that many characters on average; longer texts are refused before they are encoded.
+_CHARACTERS_A_TOKEN: Final = 64
 
 
 @dataclass(frozen=True)
@@ -25,9 +31,9 @@ class Turns:
 class PromptEncoder:
     """Makes prompts for one judge.
 
-    A record is text from outside: a response may hold "<|im_end|>" or the opening of an assistant's turn. Such
-    special tokens are encoded as the characters that they are, so that no response can end its own turn and
-    write its own grade.
+    A record is text from outside: a response may hold "<|im_end|>" or the opening of an assistant's turn. Such control
+    tokens (the special ones, and all that the chat wrapper is made of) are encoded as the characters that they are, so
+    that no response can end its own turn and write its own grade.
     """
 
     def __init__(self, folder: Path, spec: JudgeSpec):
@@ -40,9 +46,16 @@ class PromptEncoder:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        special = [token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special]
-        longest_first = sorted(special, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        round_turn = f"{spec.chat.before}\n{spec.chat.after}"
+        self._control = {
+            id_: token
+            for id_, token in self._tokenizer.get_added_tokens_decoder().items()
+            if token.special or token.content in round_turn
+        }
+        self._control_ids = np.fromiter(self._control, np.int64, len(self._control))
+        longest_first = sorted(self._control.values(), key=lambda token: len(token.content), reverse=True)
+        self._control_pattern = re.compile("|".join(map(_pattern, longest_first)) or "(?!)")
+        self._own_control = self._count_control(self._ids(self._wrap(Turns("x"))))
 
     @property
     def vocabulary_size(self) -> int:
@@ -53,13 +66,19 @@ class PromptEncoder:
         """The turns for a record. Raises `RecordError` where the record cannot be graded."""
         if not isinstance(record, Mapping):
             raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")
-        prefix = self.spec.chat.answer_prefix
+        record, prefix = as_judged(record), self.spec.chat.answer_prefix
         turns = Turns(
             self.spec.template.fill(record, scale=self.spec.scale, answer_prefix=prefix),
             text_field(record, "feedback", optional=True).strip(),
         )
+        text = self._wrap(turns)
+        if len(text) > _CHARACTERS_A_TOKEN * self.spec.context_length:
+            raise RecordError(
+                f"the prompt has {len(text)} characters, too many for the {self.spec.context_length} tokens that the "
+                "judge reads at most: shorten the record, or pass over such records with --on-error skip"
+            )
         try:
-            self._wrap(turns).encode()
+            text.encode()
         except UnicodeEncodeError as error:
             raise RecordError(f"the text holds half of a surrogate pair ({error}): mend its encoding") from error
         return turns
@@ -68,36 +87,58 @@ class PromptEncoder:
         """The whole text that the judge reads, wrapper and answer prefix included."""
         return self._wrap(self.turns(record))
 
-    def encode(self, prompts: Sequence[Turns]) -> list[list[int]]:
-        """Token ids of whole prompts."""
+    def encode(self, prompts: Sequence[Turns]) -> list[list[int] | RecordError]:
+        """Token ids of whole prompts; an error in the place of one that the judge cannot read."""
         encodings = self._tokenizer.encode_batch_fast(list(map(self._wrap, prompts)), add_special_tokens=False)
-        return [
-            self._encode_literally(turns)
-            if self._special.search(f"{turns.user}\n{turns.feedback}")
-            else list(encoding.ids)
-            for turns, encoding in zip(prompts, encodings, strict=True)
-        ]
+        found: list[list[int] | RecordError] = []
+        for turns, encoding in zip(prompts, encodings, strict=True):
+            try:
+                found.append(self._checked(turns, list(encoding.ids)))
+            except RecordError as error:
+                found.append(error)
+        return found
 
-    def check_length(self, tokens: int) -> None:
-        """Raises `RecordError` for a prompt that is longer than the judge's context; none is ever cut."""
-        if tokens > self.spec.context_length:
+    def _checked(self, turns: Turns, ids: list[int]) -> list[int]:
+        """The ids, or those of the careful way where the record holds control tokens.
+
+        Raises:
+            RecordError: the prompt is too long, or holds what the judge cannot read.
+        """
+        if self._count_control(ids) != self._own_control:
+            ids = self._encode_literally(turns)
+            if self._count_control(ids) != self._own_control:
+                raise RecordError(
+                    "the text holds control tokens of the judge that its tokeniser cannot read as plain characters: "
+                    f"take them out ({', '.join(self._control[id_].content for id_ in set(ids) & set(self._control))})"
+                )
+        if len(ids) > self.spec.context_length:
             raise RecordError(
-                f"the prompt has {tokens} tokens, the judge reads {self.spec.context_length} at most: "
+                f"the prompt has {len(ids)} tokens, the judge reads {self.spec.context_length} at most: "
                 "shorten the record, or pass over such records with --on-error skip"
             )
+        beyond = next((id_ for id_ in ids if id_ >= self.spec.vocabulary), None)
+        if beyond is not None:
+            raise RecordError(
+                f"the text holds the token {visible(self._tokenizer.id_to_token(beyond))!r} ({beyond}), which the "
+                f"tokeniser knows, but not the judge's embedding of {self.spec.vocabulary} tokens: take it out"
+            )
+        return ids
+
+    def _count_control(self, ids: list[int]) -> int:
+        return int(np.isin(ids, self._control_ids).sum())
 
     def _wrap(self, turns: Turns) -> str:
         return self.spec.chat.wrap(turns.user, turns.feedback)
 
     def _encode_literally(self, turns: Turns) -> list[int]:
-        """Ids of a prompt whose turns hold special tokens, which are taken as plain characters.
+        """Ids of a prompt whose turns hold control tokens, which are taken as plain characters.
 
-        Special tokens cut a text into parts that are encoded on their own, so those of the wrapper can be encoded
-        apart from the turns, in which nothing is special.
+        Added tokens cut a text into parts that are encoded on their own, so those of the wrapper can be encoded
+        apart from the turns, in which none is known.
         """
         chat, prompt = self.spec.chat, self._wrap(turns)
-        front = max((match.end() for match in self._special.finditer(chat.before)), default=0)
-        header = [match.span() for match in self._special.finditer(chat.after)]
+        front = max((match.end() for match in self._control_pattern.finditer(chat.before)), default=0)
+        header = [match.span() for match in self._control_pattern.finditer(chat.after)]
         if not header:  # nothing cuts the prompt after the user's turn
             return [*self._ids(chat.before[:front]), *self._literal_ids(prompt[front:])]
         first, last = header[0][0], header[-1][1]
@@ -118,6 +159,14 @@ class PromptEncoder:
 
     @cached_property
     def _literal(self) -> Tokenizer:
-        literal = Tokenizer.from_str(self._tokenizer.to_str())
-        literal.encode_special_tokens = True
-        return literal
+        """The tokeniser without its control tokens."""
+        content = json.loads(self._tokenizer.to_str())
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] not in self._control]
+        content["post_processor"] = None  # it may name tokens that are gone, and is not used
+        return Tokenizer.from_str(json.dumps(content))
+
+
+def _pattern(token: AddedToken) -> str:
+    """A control token as it stands in a text, with the white space that it swallows."""
+    before, behind = (r"\s*" if strips else "" for strips in (token.lstrip, token.rstrip))
+    return f"{before}{re.escape(token.content)}{behind}"

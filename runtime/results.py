@@ -1,14 +1,20 @@
 """Results as JSON lines: how a row looks, and a file that survives interruption."""
 
 import json
+import math
+import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.values import visible
+from lager_onnx.runtime.files import cannot_write, check_output, shown
 from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.lock import try_lock
 
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
@@ -39,32 +45,79 @@ def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> d
 def taken(name: str) -> str:
     """What is wrong with a record that has a field of ours."""
     return (
-        f"field {name!r} is in the record already and would be lost: rename it, or lead the new fields "
+        f"field {visible(name)!r} is in the record already and would be lost: rename it, or lead the new fields "
         "by a prefix, such as --field-prefix lager_"
     )
+
+
+def strict_json(row: Any) -> str:
+    """JSON as every program reads it: what is no finite number becomes null, what JSON does not know becomes text."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # slower, so only where it is needed
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 class ResultFile:
     """JSON lines, written to a file as they come, or to standard output.
 
-    A run that is killed leaves whole lines and at most one broken one, which `resume` cuts off.
+    A run that is killed leaves whole lines and at most one broken one, which resuming cuts off. While it is open, no
+    other run can write the same file.
     """
 
     def __init__(self, path: Path | None, *, resume: bool = False, overwrite: bool = False):
-        self.path = path
-        self.kept: list[dict[str, Any]] = []
+        self.path, self._resume = path, resume
+        self._stream: IO[bytes] = sys.stdout.buffer
         if path is None:
-            self._stream = sys.stdout.buffer
             return
-        exists = path.exists() and path.stat().st_size > 0
-        if exists and not (resume or overwrite):
-            raise OutputError(f"{path} exists already: go on with --resume, or start anew with --overwrite")
+        check_output(path)
         try:
-            if exists and resume:
-                self.kept = list(_keep_whole_lines(path))
-            self._stream = path.open("ab" if resume else "wb")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+            if path.exists() and path.stat().st_size > 0 and not (resume or overwrite):
+                raise OutputError(f"{shown(path)} exists already: go on with --resume, or start anew with --overwrite")
+            self._stream = path.open("ab")
+            if not try_lock(self._stream):
+                self._stream.close()
+                raise OutputError(f"another run is writing {shown(path)}: wait for it, or give another name")
+            if not resume and stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
+                self._stream.truncate(0)
+        except (OSError, ValueError) as error:
+            raise cannot_write(path, error) from error
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """The rows of an interrupted run, one after another; at the end, what follows the last whole one is cut off.
+
+        Raises:
+            OutputError: the file is not the output of a run.
+        """
+        if not self._resume or self.path is None:
+            return
+        end = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                yield self._row(line)
+                end += len(line)
+        self._stream.truncate(end)
+
+    def _row(self, line: bytes) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise OutputError(
+                f"{shown(self.path or '')} is not the output of an earlier run ({error}): use --overwrite"
+            ) from error
+        if not isinstance(row, dict):
+            raise OutputError(f"{shown(self.path or '')} is not the output of an earlier run: use --overwrite")
+        return row
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row and hands it to the operating system, so that it outlives this process.
@@ -72,16 +125,17 @@ class ResultFile:
         Raises:
             OutputError: the disk is full, or the reader of the pipe has gone.
         """
+        text = strict_json(row)
         try:
-            line = json.dumps(row, ensure_ascii=False).encode()
+            line = text.encode()
         except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-            line = json.dumps(row).encode()
+            line = "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text).encode()
         try:
             self._stream.write(line + b"\n")
             self._stream.flush()
         except OSError as error:
             hint = "; the rows before it are safe: make room and go on with --resume" if self.path else ""
-            raise OutputError(f"cannot write {self.path or 'standard output'}: {error.strerror}{hint}") from error
+            raise cannot_write(self.path, error, hint) from error
 
     def __enter__(self) -> "ResultFile":
         return self
@@ -94,22 +148,4 @@ class ResultFile:
                 self._stream.close()
             except OSError as error:  # a full disk refuses what is still in the buffer, as write() has said
                 if value is None:
-                    raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
-
-
-def _keep_whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of an interrupted run; what follows the last whole one is cut off the file."""
-    end = 0
-    with path.open("rb+") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise OutputError(f"{path} is not the output of an earlier run ({error}): use --overwrite") from error
-            if not isinstance(row, dict):
-                raise OutputError(f"{path} is not the output of an earlier run: use --overwrite")
-            end += len(line)
-            yield row
-        file.truncate(end)
+                    raise cannot_write(self.path, error) from error

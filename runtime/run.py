@@ -1,21 +1,21 @@
 """Grades a file: rows in, results out, in order, resumable."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import tee
-from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError
+from lager_onnx.models.values import is_missing
+from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
-from lager_onnx.runtime.records import Row
-from lager_onnx.runtime.results import ResultFile, join, result_fields, taken
+from lager_onnx.runtime.records import Row, as_judged
+from lager_onnx.runtime.results import ResultFile, join, result_fields, strict_json, taken
 
 # A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
 _SAME_SCORE = 2e-3
@@ -50,12 +50,7 @@ class Options:
     on_error: Literal["stop", "skip"] = "stop"
     field_prefix: str = ""
     batch_tokens: int = BATCH_TOKENS
-
-
-def same_file(source: str, output: Path | None) -> None:
-    """Raises `OutputError` where the input is also the output."""
-    if output and source != "-" and output.exists() and Path(source).exists() and output.samefile(source):
-        raise OutputError(f"{output} is both input and output: give the results another name")
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: Options) -> Summary:
@@ -64,48 +59,58 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
     Raises:
         RecordError: a row that cannot be graded (unless `on_error` is "skip"); all rows before it are written.
         OutputError: results cannot be written, or those to go on from belong to another run.
+        StoppedError: Ctrl-C; all rows that were graded are written.
     """
     remaining = iter(rows)
-    summary = Summary(resumed=_skip_done(judge, remaining, results.kept, options))
+    summary = Summary(resumed=_skip_done(judge, remaining, results, options))
     start = time.perf_counter()
     for_records, for_results = tee(remaining)
     records = (_record(row, options) for row in for_records)
-    grades = judge.score_stream(records, batch_tokens=options.batch_tokens, hurry_to_errors=options.on_error == "stop")
-    with tqdm(unit=" responses", disable=None, file=sys.stderr, initial=summary.resumed) as bar:
-        for row, grade in zip(for_results, grades, strict=True):
-            result, error = _result(row, grade, options)
-            if error and options.on_error == "stop":
-                raise RecordError(f"{row.where}: {error}") from error
-            results.write(result)
-            if isinstance(grade, Grade) and not error:
-                summary.graded += 1
-                summary.tokens += grade.tokens
-            else:
-                summary.failed += 1
-            summary.seconds = time.perf_counter() - start
-            bar.update()
-            bar.set_postfix_str(f"{summary.tokens / summary.seconds:.0f} tokens/s", refresh=False)
+    grades = judge.score_stream(records, batch_tokens=options.batch_tokens, fail_fast=options.on_error == "stop")
+    try:
+        with tqdm(unit=" responses", disable=None, file=sys.stderr, initial=summary.resumed) as bar:
+            for row, grade in zip(for_results, grades, strict=True):
+                result, error = _result(row, grade, options)
+                if error and options.on_error == "stop":
+                    raise RecordError(f"{row.where}: {error}") from error
+                results.write(result)
+                if isinstance(grade, Grade) and not error:
+                    summary.graded += 1
+                    summary.tokens += grade.tokens
+                else:
+                    summary.failed += 1
+                summary.seconds = time.perf_counter() - start
+                bar.update()
+                bar.set_postfix_str(f"{summary.tokens / summary.seconds:.0f} tokens/s", refresh=False)
+    except KeyboardInterrupt as error:
+        hint = f"; go on with --resume -o {shown(results.path)}" if results.path else ""
+        raise StoppedError(f"stopped. All rows that were graded so far are written{hint}") from error
     return summary
 
 
 def with_criterion(record: Mapping[str, Any], criterion: str | None) -> Mapping[str, Any]:
     """The record as the judge sees it: graded under `criterion` where it names none itself."""
-    if criterion and not record.get("criterion") and not record.get("rubric"):
+    if criterion and is_missing(record.get("criterion")) and is_missing(record.get("rubric")):
         return {**record, "criterion": criterion}
     return record
 
 
 def _record(row: Row, options: Options) -> Any:
-    """What the judge sees of a row; None for a row that could not be read."""
-    return None if row.error else with_criterion(row.record, options.criterion)
+    """What the judge sees of a row: an error in the place of one that cannot be read."""
+    if row.error:
+        return row.error
+    try:
+        return with_criterion(as_judged(row.record, options.fields), options.criterion)
+    except RecordError as error:
+        return error
 
 
 def _result(row: Row, grade: Grade | RecordError, options: Options) -> tuple[dict[str, Any], RecordError | None]:
     error_field = f"{options.field_prefix}error"
     if error_field in row.record:  # not an error of the row's own: there would be no place for one
         raise RecordError(f"{row.where}: {taken(error_field)}")
-    error = row.error or (grade if isinstance(grade, RecordError) else None)
-    if isinstance(grade, Grade) and not error:
+    error = grade if isinstance(grade, RecordError) else None
+    if isinstance(grade, Grade):
         try:
             return join(row.record, result_fields(grade, details=options.details), options.field_prefix), None
         except RecordError as clash:
@@ -114,18 +119,22 @@ def _result(row: Row, grade: Grade | RecordError, options: Options) -> tuple[dic
 
 
 def _carries(result: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
-    """Whether a result holds all of a record, compared as JSON, in which a NaN equals itself."""
-    return all(name in result and json.dumps(result[name]) == json.dumps(value) for name, value in record.items())
+    """Whether a result holds all of a record, compared as they are written."""
+    return all(name in result and strict_json(result[name]) == strict_json(value) for name, value in record.items())
 
 
-def _skip_done(judge: Judge, rows: Iterator[Row], done: list[dict[str, Any]], options: Options) -> int:
-    """Passes over the rows that `done` holds, and makes sure that they came of this input and this judge."""
+def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: Options) -> int:
+    """Passes over the rows whose results are there, and makes sure that they came of this input and this judge."""
     last: tuple[Row, float] | None = None
-    for number, result in enumerate(done, start=1):
+    number = 0
+    for number, result in enumerate(results.kept(), start=1):
         row = next(rows, None)
         if row is None or not _carries(result, row.record):
             where = row.where if row else "the end of the input"
-            raise OutputError(f"row {number} of the output does not belong to {where}: another input? Use --overwrite")
+            raise OutputError(
+                f"row {number} of {shown(results.path or '')} does not belong to {where}: another input? Use "
+                "--overwrite"
+            )
         score = result.get(f"{options.field_prefix}score")
         if isinstance(score, int | float) and f"{options.field_prefix}error" not in result:
             last = row, float(score)
@@ -135,7 +144,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], done: list[dict[str, Any]], op
         if not isinstance(again, Grade) or abs(again.score - score) > _SAME_SCORE * judge.spec.scale.width:
             now = f"{again.score:.4f}" if isinstance(again, Grade) else str(again)
             raise OutputError(
-                f"the output was made by another judge or with other flags: {row.where} scored {score:.4f} then, "
-                f"{now} now. Use --overwrite to start anew"
+                f"{shown(results.path or '')} was made by another judge or with other flags: {row.where} scored "
+                f"{score:.4f} then, {now} now. Use --overwrite to start anew"
             )
-    return len(done)
+    return number

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError
+from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
-from lager_onnx.runtime.records import Row
+from lager_onnx.runtime.records import Row, as_judged
 from lager_onnx.runtime.results import ResultFile
 
 Scores = dict[str, float]
@@ -38,9 +39,9 @@ def how_many(keep: str, records: int) -> int:
     Raises:
         OutputError: neither, or more than there are.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", keep.strip())
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(%?)", keep.strip())
     if match is None:
-        raise OutputError(f"--keep {keep}: write a share such as 10%, or a number of records")
+        raise OutputError(f"--keep {shown(keep)[:40]}: write a share such as 10%, or a number of records")
     number = math.ceil(float(match[1]) * records / 100 - 1e-9) if match[2] else float(match[1])
     if number != int(number) or not 0 < number <= records:
         raise OutputError(f"--keep {keep}: of {records} records, between 1 and all can be kept")
@@ -55,6 +56,7 @@ def grade_aspects(
     *,
     on_error: Literal["stop", "skip"] = "stop",
     batch_tokens: int = BATCH_TOKENS,
+    fields: Mapping[str, str] | None = None,
 ) -> list[Graded]:
     """Grades every record under every aspect.
 
@@ -69,19 +71,21 @@ def grade_aspects(
     lines = list(_kept(results, pairs))
     left = pairs[len(lines) :]
     grades = judge.score_stream(
-        (_aspect(rows[number], aspect) for number, aspect in left),
+        (_aspect(rows[number], aspect, fields) for number, aspect in left),
         batch_tokens=batch_tokens,
-        hurry_to_errors=on_error == "stop",
+        fail_fast=on_error == "stop",
     )
     bar = tqdm(grades, total=len(pairs), initial=len(lines), unit=" grades", disable=None, file=sys.stderr)
-    for (number, aspect), grade in zip(left, bar, strict=True):
-        line: dict[str, Any] = {"record": number, "criterion": aspect}
-        problem = rows[number].error or (grade if isinstance(grade, RecordError) else None)
-        if problem and on_error == "stop":
-            raise RecordError(f"{rows[number].where}: {problem}") from problem
-        line |= {"error": str(problem)} if isinstance(grade, RecordError) or problem else {"score": grade.score}
-        results.write(line)
-        lines.append(line)
+    try:
+        for (number, aspect), grade in zip(left, bar, strict=True):
+            if isinstance(grade, RecordError) and on_error == "stop":
+                raise RecordError(f"{rows[number].where}: {grade}") from grade
+            line: dict[str, Any] = {"record": number, "criterion": aspect}
+            line |= {"error": str(grade)} if isinstance(grade, RecordError) else {"score": grade.score}
+            results.write(line)
+            lines.append(line)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped. All grades so far are written; go on with --resume") from error
     return [_graded(row, lines[n * len(aspects) : (n + 1) * len(aspects)]) for n, row in enumerate(rows)]
 
 
@@ -98,20 +102,24 @@ def best(graded: Sequence[Graded], keep: int) -> list[Graded]:
     return [graded[number] for number in sorted(chosen)]
 
 
-def _aspect(row: Row, aspect: str) -> Any:
-    """What the judge sees of a row under an aspect, its own criterion put aside; None for a row that cannot be read."""
+def _aspect(row: Row, aspect: str, fields: Mapping[str, str] | None) -> Any:
+    """What the judge sees of a row under an aspect, its own criterion put aside; the error of one that is not read."""
     if row.error:
-        return None
-    return {name: value for name, value in row.record.items() if name not in _RUBRIC_FIELDS} | {"criterion": aspect}
+        return row.error
+    try:
+        record = as_judged(row.record, fields)
+    except RecordError as error:
+        return error
+    return {name: value for name, value in record.items() if name not in _RUBRIC_FIELDS} | {"criterion": aspect}
 
 
 def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dict[str, Any]]:
-    for line, (number, aspect) in zip(results.kept, pairs, strict=False):
-        if (line.get("record"), line.get("criterion")) != (number, aspect):
-            raise OutputError(f"{results.path} holds grades of other records or criteria: use --overwrite")
+    expected = iter(pairs)
+    for line in results.kept():
+        whole = isinstance(line.get("score"), int | float) != isinstance(line.get("error"), str)
+        if (line.get("record"), line.get("criterion")) != next(expected, None) or not whole:
+            raise OutputError(f"{shown(results.path or '')} holds grades of other records or criteria: use --overwrite")
         yield line
-    if len(results.kept) > len(pairs):
-        raise OutputError(f"{results.path} holds grades of more records: use --overwrite")
 
 
 def _graded(row: Row, lines: Sequence[dict[str, Any]]) -> Graded:

@@ -128,7 +128,7 @@ def test_bad_usage_is_refused_before_anything_is_written(tiny_judge: Path, recor
         ((tiny_judge, records, "--resume"), "add -o"),
         ((tiny_judge, records, "-o", output, "--resume", "--overwrite"), "choose one"),
         ((tiny_judge, records, "-o", tmp_path / "no" / "folder.jsonl"), "cannot write"),
-        ((tiny_judge, "records.parquet"), "--format"),
+        ((tiny_judge, "records.xlsx"), "--format"),
     ):
         result = lager("score", *arguments)
         assert result.exit_code == 2, result.output

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.method import spearman
 from lager_onnx.models.precisions import PARITY, PRECISIONS
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.models.spec import GRAPH_FILE, Agreement, JudgeSpec
 from lager_onnx.runtime.engine import open_engine
 
 Array = npt.NDArray[np.float64]
@@ -57,23 +57,18 @@ def check_unchanged(got: Graded, expected: Graded) -> None:
         )
 
 
-def compare(got: Array, expected: Array, width: float) -> dict[str, float | int]:
-    """Agreement of two judges' scores of the same prompts.
-
-    Returns:
-        `spread`: standard deviation of the expected scores, as a share of the scale's width; `score`: mean absolute
-        difference, likewise; `spearman`: correlation of the ranks, NaN where a judge gives one score to all;
-        `prompts`: how many there were.
-    """
-    return {
-        "spread": float(expected.std() / width),
-        "score": float(np.abs(got - expected).mean() / width),
-        "spearman": spearman(got, expected),
-        "prompts": len(got),
-    }
+def compare(got: Array, expected: Array, width: float) -> Agreement:
+    """Agreement of two judges' scores (prompts,) of the same prompts; `width` is the scale's."""
+    correlation = spearman(got, expected)
+    return Agreement(
+        score=float(np.abs(got - expected).mean() / width),
+        spearman=None if np.isnan(correlation) else correlation,
+        spread=float(expected.std() / width),
+        prompts=len(got),
+    )
 
 
-def check_agreement(found: dict[str, float | int], spec: JudgeSpec) -> None:
+def check_agreement(found: Agreement, spec: JudgeSpec) -> None:
     """Holds the agreement against the limits of the judge's precision.
 
     Raises:
@@ -81,17 +76,18 @@ def check_agreement(found: dict[str, float | int], spec: JudgeSpec) -> None:
     """
     limits = PRECISIONS[spec.precision].agreement
     assert limits is not None
-    ranks_matter = not found["spread"] <= _NO_SPREAD
+    ranks_matter = not found.spread <= _NO_SPREAD
+    correlation = -1.0 if found.spearman is None else found.spearman
     if not ranks_matter:
         logger.warning(
             "the float32 judge's own scores of built-in text hardly differ (standard deviation %.2f%% of the scale): "
-            "that the ranks agree cannot be shown", 100 * found["spread"],
+            "that the ranks agree cannot be shown", 100 * found.spread,
         )  # fmt: skip
     # Written so that a NaN fails.
-    if not (found["score"] <= limits.score and (found["spearman"] >= limits.spearman or not ranks_matter)):
+    if not (found.score <= limits.score and (correlation >= limits.spearman or not ranks_matter)):
         raise VerificationError(
-            f"the {spec.precision} judge disagrees with its float32 form on {found['prompts']} built-in prompts: "
-            f"scores {found['score']:.2%} of the scale apart (allowed {limits.score:.1%}), Spearman "
-            f"{found['spearman']:.3f} (at least {limits.spearman:g}). Nothing was kept. Export it in a wider "
+            f"the {spec.precision} judge disagrees with its float32 form on {found.prompts} built-in prompts: "
+            f"scores {found.score:.2%} of the scale apart (allowed {limits.score:.1%}), Spearman "
+            f"{correlation:.3f} (at least {limits.spearman:g}). Nothing was kept. Export it in a wider "
             "precision; --no-verify writes the judge all the same"
         )

@@ -1,6 +1,5 @@
 """Compares a written judge with PyTorch, layer by layer."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from lager_onnx.export.verify.oracle import oracle_layer_logits
 from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.precisions import PARITY
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Parity
 from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.session import open_session, run_graph
 
@@ -20,33 +19,6 @@ Array = npt.NDArray[np.float32]
 
 _PADDING = 0
 _PIECE = 48  # tokens
-
-
-@dataclass(frozen=True)
-class Parity:
-    """Largest differences between onnxruntime and PyTorch over all samples.
-
-    Attributes:
-        layer_logits: largest over the layers of |difference| / largest |logit| of that layer.
-        worst_layer: the row where that was.
-        logits: largest difference of the aggregated logits, relative to the largest one.
-        probabilities: largest difference, absolute.
-        score: largest difference, in units of the scale.
-        prompts: number of compared prompts.
-        lengths: shortest and longest prompt, in tokens.
-    """
-
-    layer_logits: float
-    worst_layer: int
-    logits: float
-    probabilities: float
-    score: float
-    prompts: int
-    lengths: tuple[int, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers as they stand in `judge.json`."""
-        return asdict(self)
 
 
 def sample_batches(config: Any, context: int, texts: list[list[int]]) -> list[list[list[int]]]:

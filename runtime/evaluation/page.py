@@ -36,7 +36,7 @@ def evaluation_page(
         ("Scores and labels", plot(_scores(data, scores))),
         ("Largest disagreements", _disagreements(rows, data, scores)),
     ]
-    return page(f"{spec.source['checkpoint']} on {len(rows)} labels", sections)
+    return page(f"{spec.source.checkpoint} on {len(rows)} labels", sections)
 
 
 def _figures(agreements: Sequence[Agreement]) -> str:

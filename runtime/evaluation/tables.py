@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 
+from lager_onnx.models.values import visible
 from lager_onnx.runtime.evaluation.evaluate import FIGURES, Agreement
 from lager_onnx.runtime.evaluation.metrics import Interval
 
@@ -19,7 +20,7 @@ def as_text(agreements: Sequence[Agreement]) -> str:
         lines: list[str] = []
         for row in rows:
             if not lines:
-                heading = f"{part}, {row.records} records"
+                heading = f"{visible(part)}, {row.records} records"
                 lines = [
                     f"{heading:{_NAME}s}" + "".join(f"{name:{_WIDTH}s}" for name in FIGURES) + f"{'distinct':10s}lead"
                 ]
@@ -45,7 +46,7 @@ def as_csv(agreements: Sequence[Agreement]) -> str:
         numbers: list[float | str] = []
         for interval in (*(row.figures[name] for name in FIGURES), row.lead):
             numbers += [interval.value, interval.low, interval.high] if interval else [""] * 3
-        writer.writerow([row.part, row.records, row.method, row.distinct, *numbers])
+        writer.writerow([visible(row.part), row.records, row.method, row.distinct, *numbers])
     return file.getvalue()
 
 

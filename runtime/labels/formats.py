@@ -1,11 +1,13 @@
 """Labelled data in the forms in which it is published, as plain records with `human_score`, `group` and `dataset`."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from lager_onnx.models.errors import LabelError
+from lager_onnx.models.values import is_missing, names, visible
 
 DataFormat = Literal["plain", "prometheus", "helpsteer", "biggen", "reference"]
 Record = Mapping[str, Any]
@@ -57,15 +59,22 @@ def prometheus(record: Record) -> Iterator[Record]:
 
 
 def helpsteer(record: Record) -> Iterator[Record]:
-    """HelpSteer: `prompt`, `response` and five attributes from 0 to 4; one record an attribute, shifted to 1 to 5."""
+    """HelpSteer: `prompt`, `response` and five attributes from 0 to 4; one record an attribute, shifted to 1 to 5.
+
+    An attribute that is missing is an error in the place of its record, and costs the others nothing.
+    """
     prompt, response = _text(record, "prompt"), _text(record, "response")
     for attribute, question in HELPSTEER_ATTRIBUTES.items():
+        try:
+            label: float | LabelError = label_of(record, attribute) + 1
+        except LabelError as error:
+            label = error
         yield {
             "instruction": prompt,
             "response": response,
             "criterion": attribute,
             "rubric": {"name": attribute, "question": question},
-            "human_score": label_of(record, attribute) + 1,
+            "human_score": label,
             "group": prompt,
             "dataset": "helpsteer",
         }
@@ -74,8 +83,13 @@ def helpsteer(record: Record) -> Iterator[Record]:
 def biggen(record: Record) -> Iterator[Record]:
     """BiGGen-Bench results: `input`, `response`, `score_rubric`, `human_score` and perhaps `reference_answer`."""
     rubric = record.get("score_rubric")
+    if isinstance(rubric, str):  # as CSV has it
+        try:
+            rubric = json.loads(rubric)
+        except (ValueError, RecursionError) as error:
+            raise LabelError(f"field 'score_rubric' is text that is no JSON ({error})") from error
     if not isinstance(rubric, Mapping):
-        raise LabelError("field 'score_rubric' is missing or no object")
+        raise LabelError(f"field 'score_rubric' is missing or no object; the record has {names(record)}")
     prompt = _text(record, "input")
     yield {
         "instruction": prompt,
@@ -85,11 +99,19 @@ def biggen(record: Record) -> Iterator[Record]:
             "question": _text(rubric, "criteria"),
             "descriptions": {str(score): _text(rubric, f"score{score}_description") for score in _SCORES},
         },
-        "human_score": label_of(record, "human_score"),
+        "human_score": _rated(record, "human_score"),
         "group": str(record.get("id") or prompt),
         "dataset": "biggen",
         **({"capability": str(record["capability"])} if record.get("capability") else {}),
     }
+
+
+def _rated(record: Record, field: str) -> float:
+    """A label of BiGGen-Bench, where -1 stands for none."""
+    label = label_of(record, field)
+    if label == -1:
+        raise LabelError(f"field {field!r} is -1: nobody has rated this record")
+    return label
 
 
 def reference(record: Record) -> Iterator[Record]:
@@ -109,27 +131,47 @@ DATA_FORMATS: Final[dict[DataFormat, Callable[[Record], Iterator[Record]]]] = {
 
 def _text(record: Record, field: str) -> str:
     value = record.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise LabelError(f"field {field!r} is missing, empty or no text")
+    if is_missing(value):
+        raise LabelError(f"field {field!r} is missing or empty; the record has {names(record)}")
+    if not isinstance(value, str):
+        raise LabelError(f"field {field!r} is {type(value).__name__}, not text")
     return value.strip()
 
 
 def label_of(record: Record, field: str) -> float:
-    """The number in a field, or the mean of a list of them: one a person.
+    """The number in a field, or the mean of those of several people: a list, or an object from person to number.
+
+    A list may be written as text, as CSV has it; people who gave no label do not count.
 
     Raises:
-        LabelError: the field is missing, or holds something else, NaN included.
+        LabelError: the field is missing, or holds something else.
     """
     value = record.get(field)
-    if value is None or value in ("", []):
-        raise LabelError(f"no label in field {field!r}: add it, or name another field with --label")
+    people = _people(value)
+    given = [each for each in people if not is_missing(each)]
+    if not given:
+        raise LabelError(
+            f"no label in field {field!r}: add it, or name another field with --label; the record has {names(record)}"
+        )
     try:
-        label = sum(map(_number, value)) / len(value) if isinstance(value, list) else _number(value)
-    except (TypeError, ValueError):
+        label = sum(map(_number, given)) / len(given)
+    except (TypeError, ValueError, OverflowError):
         label = math.nan
     if not math.isfinite(label):
-        raise LabelError(f"the label {value!r} in field {field!r} is not a number")
+        raise LabelError(f"the label {visible(repr(value)[:80])} in field {field!r} is not a number")
     return label
+
+
+def _people(value: Any) -> list[Any]:
+    """The labels of a field, one a person."""
+    if isinstance(value, str) and value.strip().startswith(("[", "{")):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return [value]
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _number(value: Any) -> float:

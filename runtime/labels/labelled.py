@@ -11,7 +11,7 @@ from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.method import lager_score
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.labels.layer_cache import UngradableError, cache_folder, layer_logits
-from lager_onnx.runtime.labels.read import LabelledRecord
+from lager_onnx.runtime.labels.read import LabelledRecord, LabelledRecords
 
 Array = npt.NDArray[np.float64]
 
@@ -57,3 +57,18 @@ def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path |
         raise RecordError(f"{rows[error.number].where}: {error}") from error
     labels = np.array([row.label for row in rows])
     return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))
+
+
+def gradable(judge: Judge, found: LabelledRecords) -> LabelledRecords:
+    """Those of the records that the judge can read; the others are left out, too.
+
+    Raises:
+        LabelError: it can read none.
+    """
+    problems = judge.problems([row.record for row in found.rows])
+    kept = [row for row, problem in zip(found.rows, problems, strict=True) if problem is None]
+    reasons = [f"{row.where}: {problem}" for row, problem in zip(found.rows, problems, strict=True) if problem]
+    left = LabelledRecords(kept, [*found.left_out, *reasons])
+    if not kept:
+        raise LabelError(f"the judge can grade none of the records; {left.describe()}")
+    return left

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from lager_onnx.runtime.files import cannot_write
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.lock import try_lock
 
 Array = npt.NDArray[np.float32]
 
@@ -36,29 +38,53 @@ def layer_logits(
 ) -> Array:
     """Layer logits of records, (records, L + 1, K); those that were computed before are read from `folder`.
 
-    They do not depend on the layer weights, so a tuned judge finds what was computed with the untuned one. What an
-    interrupted run has computed is kept and not computed again.
+    They do not depend on the layer weights, so a tuned judge finds what was computed with the untuned one. Until all
+    are there they stand in a file of another name, which an interrupted run leaves and the next one goes on with; a
+    second run meanwhile computes its own.
 
     Raises:
         UngradableError: a record that cannot be graded; all before it are kept.
+        OutputError: the folder cannot be written.
     """
     path = folder / f"{_key(judge, records)}.layer_logits"
+    partial = path.with_suffix(".partial")
     shape = (judge.spec.num_layers + 1, len(judge.spec.scale.values))
     row_bytes = 4 * shape[0] * shape[1]
-    folder.mkdir(parents=True, exist_ok=True)
-    done = path.stat().st_size // row_bytes if path.exists() else 0
-    if done < len(records):
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.truncate(done * row_bytes)  # what a killed run wrote by half
-            file.seek(0, os.SEEK_END)
-            grades = judge.score_stream(records[done:], batch_tokens=batch_tokens, hurry_to_errors=True)
-            for number, grade in enumerate(
-                tqdm(grades, total=len(records), initial=done, unit=" responses", disable=None), start=done
-            ):
-                if isinstance(grade, RecordError):
-                    raise UngradableError(str(grade), number) from grade
-                file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
-    return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists() and path.stat().st_size != len(records) * row_bytes:  # of a version that wrote in place
+            path.replace(partial)
+        if not path.exists():
+            with _own_or_shared(partial) as file:
+                _fill(file, judge, records, row_bytes, batch_tokens)
+                Path(file.name).replace(path)
+        return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _own_or_shared(partial: Path) -> IO[bytes]:
+    """The file that an interrupted run has left, or a private one while another run is filling that."""
+    file = partial.open("r+b" if partial.exists() else "w+b")
+    if try_lock(file):
+        return file
+    file.close()
+    return partial.with_suffix(f".{os.getpid()}").open("w+b")
+
+
+def _fill(
+    file: IO[bytes], judge: Judge, records: Sequence[Mapping[str, Any]], row_bytes: int, batch_tokens: int
+) -> None:
+    done = min(file.seek(0, os.SEEK_END) // row_bytes, len(records))
+    file.truncate(done * row_bytes)  # what a killed run wrote by half
+    file.seek(0, os.SEEK_END)
+    grades = judge.score_stream(records[done:], batch_tokens=batch_tokens, fail_fast=True)
+    bar = tqdm(grades, total=len(records), initial=done, unit=" responses", disable=None)
+    for number, grade in enumerate(bar, start=done):
+        if isinstance(grade, RecordError):
+            raise UngradableError(str(grade), number) from grade
+        file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
+    file.flush()
 
 
 def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:

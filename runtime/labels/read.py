@@ -1,14 +1,17 @@
 """Reads what people said of responses."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
-from lager_onnx.models.errors import LabelError
+from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.labels.formats import DATA_FORMATS, DataFormat, label_of
-from lager_onnx.runtime.records import Format, read_rows
+from lager_onnx.runtime.records import Row, Source, as_judged, read_rows
 from lager_onnx.runtime.run import with_criterion
+
+OnError = Literal["stop", "skip"]
+_SHOWN: Final = 10  # reasons in a message
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,36 @@ class LabelledRecord:
     group: str
 
 
+@dataclass(frozen=True)
+class LabelledRecords:
+    """Labelled records of a file, and why others were left out: one message each, with file and line."""
+
+    rows: list[LabelledRecord]
+    left_out: list[str]
+
+    def __iter__(self) -> Iterator[LabelledRecord]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def describe(self) -> str:
+        """How many were left out and why; "" where none were."""
+        if not self.left_out:
+            return ""
+        more = f"\n  and {len(self.left_out) - _SHOWN} more" if len(self.left_out) > _SHOWN else ""
+        return f"{len(self.left_out)} left out:\n  " + "\n  ".join(self.left_out[:_SHOWN]) + more
+
+
 def read_labelled(
-    source: str,
+    source: str | Source,
     scale: Scale,
     *,
     data: DataFormat = "plain",
     field: str = "human_score",
-    format_: Format | None = None,
     criterion: str | None = None,
-) -> list[LabelledRecord]:
+    on_error: OnError = "stop",
+) -> LabelledRecords:
     """Reads labelled records; those of the same `group`, or else of the same instruction and response, belong together.
 
     Args:
@@ -44,33 +68,61 @@ def read_labelled(
         scale: of the judge.
         data: form in which the records are published; see `formats`.
         field: that holds the label, a number or a list of numbers; of plain records.
-        format_: of the file; by default its ending tells.
         criterion: for records that name neither criterion nor rubric.
+        on_error: "stop" at a row without a usable label, or "skip" it.
 
     Raises:
-        RecordError: a row that cannot be read.
-        LabelError: a label is missing, no number, or out of scale; there are no rows.
+        RecordError: a row that cannot be read, with "stop".
+        LabelError: a label is missing, no number, or out of scale, with "stop"; there are no labelled rows.
     """
-    rows = []
-    for row in read_rows(source, format_):
-        if row.error:
-            raise type(row.error)(f"{row.where}: {row.error}") from row.error
-        try:
-            for record in DATA_FORMATS[data](row.record):
-                rows.append(_labelled(row.where, record, field if data == "plain" else "human_score", scale, criterion))
-        except LabelError as error:
-            raise LabelError(f"{row.where}: {error}") from error
-    if not rows:
-        raise LabelError(f"{source} holds no records")
-    return rows
+    if isinstance(source, str):
+        source = Source(source)
+    found = LabelledRecords([], [])
+    for row in read_rows(source):
+        for record in _records(row, data):
+            try:
+                if isinstance(record, LagerError):
+                    raise record
+                label_field = field if data == "plain" else "human_score"
+                found.rows.append(_labelled(row.where, record, label_field, scale, criterion, source.fields))
+            except (LabelError, RecordError) as error:
+                if on_error == "stop":
+                    raise type(error)(f"{row.where}: {error}") from error
+                found.left_out.append(f"{row.where}: {error}")
+    if not found.rows:
+        raise LabelError(
+            f"{source.name} holds no labelled records" + (f"; {found.describe()}" if found.left_out else "")
+        )
+    return found
 
 
-def _labelled(where: str, record: Mapping[str, Any], field: str, scale: Scale, criterion: str | None) -> LabelledRecord:
+def _records(row: Row, data: DataFormat) -> Iterator[Mapping[str, Any] | LagerError]:
+    """The records that a row is, in its published form; an error in the place of what cannot be read."""
+    if row.error:
+        yield row.error
+        return
+    try:
+        yield from DATA_FORMATS[data](row.record)
+    except LabelError as error:
+        yield error
+
+
+def _labelled(
+    where: str,
+    record: Mapping[str, Any],
+    field: str,
+    scale: Scale,
+    criterion: str | None,
+    fields: Mapping[str, str],
+) -> LabelledRecord:
+    if isinstance(record.get(field), LabelError):
+        raise record[field]
     label = label_of(record, field)
     if not min(scale.values) <= label <= max(scale.values):
         raise LabelError(
             f"the label {label:g} in field {field!r} is out of the judge's scale "
             f"{min(scale.values):g} to {max(scale.values):g}"
         )
-    group = record.get("group") or "\0".join(str(record.get(name)) for name in ("instruction", "response"))
-    return LabelledRecord(where, with_criterion(record, criterion), label, str(group))
+    judged = with_criterion(as_judged(record, fields), criterion)
+    group = record.get("group") or "\0".join(str(judged.get(name)) for name in ("instruction", "response"))
+    return LabelledRecord(where, judged, label, str(group))

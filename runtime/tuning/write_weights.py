@@ -7,15 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from lager_onnx.models.errors import JudgeFolderError
 from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
 from lager_onnx.runtime.folder import checksum, read_spec
+from lager_onnx.runtime.graph_file import edit_graph
 from lager_onnx.runtime.new_folder import new_folder
 
-LAYER_WEIGHTS = "lager.layer_weights"
 _REWRITTEN = (GRAPH_FILE, SPEC_FILE, CARD_FILE)
 
 
@@ -44,19 +42,13 @@ def reweigh(
         for file in judge_dir.iterdir():
             if file.is_file() and file.name not in _REWRITTEN:
                 _link(file, folder / file.name)
-        model = onnx.load(judge_dir / GRAPH_FILE, load_external_data=False)
-        held = next((tensor for tensor in model.graph.initializer if tensor.name == LAYER_WEIGHTS), None)
-        if held is None:
-            raise JudgeFolderError(f"{judge_dir / GRAPH_FILE} holds no {LAYER_WEIGHTS}: export the judge again")
-        array = np.asarray(weights, dtype=np.float32).reshape(tuple(held.dims))
-        held.CopyFrom(onnx.numpy_helper.from_array(array, LAYER_WEIGHTS))
-        onnx.save(model, folder / GRAPH_FILE)
         spec = replace(
             spec,
-            layer_weights=tuple(float(weight) for weight in array.reshape(-1)),
+            layer_weights=tuple(float(weight) for weight in np.asarray(weights, dtype=np.float32)),
             weights_origin=origin,
-            checksums={**spec.checksums, GRAPH_FILE: checksum(folder / GRAPH_FILE)},
         )
+        edit_graph(judge_dir / GRAPH_FILE, folder / GRAPH_FILE, spec)
+        spec = replace(spec, checksums={**spec.checksums, GRAPH_FILE: checksum(folder / GRAPH_FILE)})
         (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
         (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
     return spec

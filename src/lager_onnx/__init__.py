@@ -30,4 +30,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'lager_onnx' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(_HOME[name]), name)
+    from lager_onnx.extras import missing_package  # noqa: PLC0415
+
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ImportError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        raise missing from error

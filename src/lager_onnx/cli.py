@@ -1,6 +1,8 @@
 """The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
 
 import logging
+import os
+import sys
 from typing import Any
 
 import click
@@ -13,20 +15,49 @@ from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
 from lager_onnx.commands.select import select
 from lager_onnx.commands.tune import tune
-from lager_onnx.models.errors import LagerError
+from lager_onnx.extras import missing_package
+from lager_onnx.models.errors import LagerError, OutputError, StoppedError
+from lager_onnx.models.values import visible
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "auto_envvar_prefix": "LAGER"}
 
 
 class _Group(click.Group):
-    """Prints our errors without a traceback; exits with 2 for bad input or usage, 1 for failed work."""
+    """Prints our errors without a traceback; exits with 2 for bad input or usage, 1 for failed work, 130 for Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            _fail(ctx, StoppedError("stopped"))
         except LagerError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, error)
+        except ImportError as error:
+            missing = missing_package(error, ctx.invoked_subcommand or "")
+            if missing is None:
+                raise
+            _fail(ctx, missing)
+        except OSError as error:  # of files, all are told apart where they are opened
+            _discard_output()
+            _fail(ctx, OutputError(f"cannot write standard output: {error.strerror or error}"))
+        else:
+            return result
+
+
+def _fail(ctx: click.Context, error: LagerError) -> None:
+    lines = [visible(line) for line in str(error).split("\n")]  # text of records may stand in it
+    click.echo("Error: " + "\n".join(lines), err=True)
+    ctx.exit(error.exit_code)
+
+
+def _discard_output() -> None:
+    """Lets what is still buffered go nowhere: Python would try to write it once more when it ends."""
+    with open(os.devnull, "w") as nowhere:
+        try:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        except (OSError, ValueError):  # no real file behind it
+            return
 
 
 @click.group(cls=_Group, context_settings=_CONTEXT)
@@ -44,9 +75,16 @@ def main() -> None:
     log = logging.getLogger("lager_onnx")
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_OneLine("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+class _OneLine(logging.Formatter):
+    """A line a message, whatever text of a checkpoint or a record stands in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 for _command in (export, prompt, score, select, tune, evaluate, inspect, bench):

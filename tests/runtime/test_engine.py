@@ -13,7 +13,7 @@ from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
 from lager_onnx.runtime.reader import Reader, shared
-from lager_onnx.runtime.schedule import all_begin_alike, rows_of_prompts
+from lager_onnx.runtime.schedule import all_begin_alike, groups_of_prompts
 from lager_onnx.runtime.session import OpenSession, open_session, run_graph
 
 prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
@@ -28,24 +28,24 @@ def test_shared_counts_the_tokens_of_a_common_beginning(one: list[int], other: l
 
 @given(prompts=prompts)
 def test_every_prompt_that_is_not_empty_is_in_one_row(prompts: list[list[int]]) -> None:
-    rows = rows_of_prompts(prompts)
+    rows = groups_of_prompts(prompts)
     assert sorted(index for row in rows for index in row) == [index for index, ids in enumerate(prompts) if ids]
 
 
 def test_prompts_that_begin_alike_share_a_row_however_they_come() -> None:
     task, one, other = [1] * 50, [2] * 60, [3] * 60
     prompts = [task + one + [4], task + other + [4], task + one + [5], task + other + [5], [*task, 6], []]
-    assert sorted(map(sorted, rows_of_prompts(prompts))) == [[0, 2], [1, 3], [4]]
+    assert sorted(map(sorted, groups_of_prompts(prompts))) == [[0, 2], [1, 3], [4]]
 
 
 def test_a_beginning_that_all_share_makes_no_row() -> None:
     """Every core reads the task's description once; that is no reason to read all prompts on one core."""
-    assert len(rows_of_prompts([[1] * 500 + [number] for number in range(10)])) == 10
+    assert len(groups_of_prompts([[1] * 500 + [number] for number in range(10)])) == 10
 
 
 def test_a_long_row_is_cut_so_that_every_core_has_some() -> None:
     alike = [[1] * 100 + [number] for number in range(100)]
-    assert max(map(len, rows_of_prompts([*alike, [2]]))) <= 16
+    assert max(map(len, groups_of_prompts([*alike, [2]]))) <= 16
 
 
 def test_prompts_begin_alike_when_they_share_half_of_the_shortest() -> None:

@@ -9,7 +9,7 @@ import pytest
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
-from lager_onnx.runtime.labels.read import LabelledRecord, read_labelled
+from lager_onnx.runtime.labels.read import LabelledRecord, LabelledRecords, read_labelled
 
 SCALE = Scale.parse("1-5")
 PROMETHEUS = """###Task Description:
@@ -47,7 +47,7 @@ BIGGEN = {
 }
 
 
-def read(path: Path, rows: list[Any], data: Any) -> list[LabelledRecord]:
+def read(path: Path, rows: list[Any], data: Any) -> LabelledRecords:
     path.write_text(json.dumps(rows) if path.suffix == ".json" else "".join(json.dumps(row) + "\n" for row in rows))
     return read_labelled(str(path), SCALE, data=data)
 

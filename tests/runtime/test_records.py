@@ -66,16 +66,18 @@ def test_csv(tmp_path: Path) -> None:
     assert [row.error is not None for row in rows] == [False, True, True]
     assert "1 cells in a table of 2 columns" in str(rows[1].error)
     assert "3 cells in a table of 2 columns" in str(rows[2].error)
-    for content in (b"", b"a,b\n\xff,\xff\n"):
-        with pytest.raises(RecordError):
-            read(tmp_path, "b.csv", content)
+    with pytest.raises(RecordError, match="is empty"):
+        read(tmp_path, "b.csv", b"")
+    bad, good = read(tmp_path, "b.csv", b"a,b\n\xff,\xff\n1,2\n")
+    assert "not UTF-8 (byte 0xff" in str(bad.error)
+    assert good.record == {"a": "1", "b": "2"}
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file"):
         read_rows(str(tmp_path / "nowhere.jsonl"))
     with pytest.raises(RecordError, match="--format"):
-        read_rows("records.parquet")
+        read_rows("records.xlsx")
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(RecordError, match="directory"):
         list(read_rows(str(tmp_path / "folder.jsonl")))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
+from lager_onnx.commands.options import CRITERION, DATA, DEVICE, JUDGE_DIR, LABEL, ON_ERROR, THREADS, reads_records
 
 
 @click.command()
@@ -19,13 +19,14 @@ from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_D
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures as JSON, too.")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the figures as CSV, too.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write one HTML page with plots, too.")
-@FORMAT
+@reads_records("labelled")
 @CRITERION
+@ON_ERROR
 @DEVICE
 @THREADS
 def evaluate(
     judge_dir: Path,
-    labelled: str,
+    source: Any,
     data: Any,
     label: str,
     by: str,
@@ -34,8 +35,8 @@ def evaluate(
     json_file: Path | None,
     csv_file: Path | None,
     html_file: Path | None,
-    format_: Any,
     criterion: str | None,
+    on_error: Any,
     device: Any,
     threads: int | None,
 ) -> None:
@@ -52,19 +53,22 @@ def evaluate(
     Example:
         lager evaluate judges/smollm2 labelled.jsonl --by criterion --csv figures.csv
     """
-    try:
-        from lager_onnx.runtime.evaluation import tables  # noqa: PLC0415
-        from lager_onnx.runtime.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
-    except ImportError as error:
-        raise click.UsageError(f"evaluating needs more packages ({error}): pip install 'lager-onnx[tune]'") from error
     import numpy as np  # noqa: PLC0415
 
+    from lager_onnx.runtime.evaluation import tables  # noqa: PLC0415
+    from lager_onnx.runtime.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
+    from lager_onnx.runtime.files import check_output, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
+    from lager_onnx.runtime.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
     from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
+    for file in (json_file, csv_file, html_file):
+        check_output(file, source.path)
     judge = Judge.load(judge_dir, device=device, threads=threads)
-    rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
+    read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
+    if on_error == "skip":
+        read = gradable(judge, read)
+    rows = read.rows
     fields = [field.strip() for field in by.split(",") if field.strip()]
     parts = {field: [str(row.record.get(field, "")) for row in rows] for field in fields}
     graded = labelled_logits(judge, rows)
@@ -74,9 +78,11 @@ def evaluate(
     )  # fmt: skip
     for file, written in ((json_file, tables.as_json), (csv_file, tables.as_csv)):
         if file:
-            file.write_text(written(found), encoding="utf-8")
+            write_file(file, written(found), source.path)
     if html_file:
         from lager_onnx.runtime.evaluation.page import evaluation_page  # noqa: PLC0415
 
-        html_file.write_text(evaluation_page(judge.spec, rows, graded, found), encoding="utf-8")
+        write_file(html_file, evaluation_page(judge.spec, rows, graded, found), source.path)
     click.echo(tables.as_text(found))
+    if read.left_out:
+        click.echo(read.describe(), err=True)

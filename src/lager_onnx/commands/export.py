@@ -57,8 +57,6 @@ def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) ->
         lager export model.Q8_0.gguf judges/mine --scale 1-9
         lager export Qwen/Qwen2.5-7B-Instruct judges/qwen --precision bf16 --layers upper-half
     """
-    try:
-        from lager_onnx.export import export_judge  # noqa: PLC0415
-    except ImportError as error:
-        raise click.UsageError(f"export needs more packages ({error}): pip install 'lager-onnx[cpu,export]'") from error
+    from lager_onnx.export import export_judge  # noqa: PLC0415
+
     export_judge(checkpoint, judge_dir, verify_judge=not no_verify, **options)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, THREADS
+from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, THREADS, reads_records
 
 
 @click.command()
@@ -13,16 +13,15 @@ from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, TH
 @click.argument("records", metavar="[RECORDS]", required=False)
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Page to write for RECORDS.")
 @click.option("--first", type=click.IntRange(min=1), default=5, help="So many of the records.")
-@FORMAT
+@reads_records("records")
 @CRITERION
 @DEVICE
 @THREADS
 def inspect(
     judge_dir: Path,
-    records: str | None,
+    source: Any,
     html_file: Path | None,
     first: int,
-    format_: Any,
     criterion: str | None,
     device: Any,
     threads: int | None,
@@ -40,28 +39,27 @@ def inspect(
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
     from lager_onnx.runtime.inspect import describe  # noqa: PLC0415
 
-    if bool(records) != bool(html_file):
+    if bool(source) != bool(html_file):
         raise click.UsageError("RECORDS and --html go together: the layers of responses are shown in a page")
     click.echo(describe(read_spec(judge_dir)))
-    if records is None or html_file is None:
+    if source is None or html_file is None:
         return
-    try:
-        from lager_onnx.runtime.inspect_page import inspect_page  # noqa: PLC0415
-    except ImportError as error:
-        raise click.UsageError(f"a page needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'") from error
     from itertools import islice  # noqa: PLC0415
 
     from lager_onnx.models.errors import RecordError  # noqa: PLC0415
+    from lager_onnx.runtime.files import check_output, shown, write_file  # noqa: PLC0415
+    from lager_onnx.runtime.inspect_page import inspect_page  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
     from lager_onnx.runtime.run import with_criterion  # noqa: PLC0415
 
-    rows = list(islice(read_rows(records, format_), first))
+    check_output(html_file, source.path)
+    rows = list(islice(read_rows(source), first))
     for row in rows:
         if row.error:
             raise RecordError(f"{row.where}: {row.error}") from row.error
     judge = Judge.load(judge_dir, device=device, threads=threads)
-    grades = judge.score([with_criterion(row.record, criterion) for row in rows])
+    grades = judge.score([with_criterion(as_judged(row.record, source.fields), criterion) for row in rows])
     names = [str(row.record.get("id") or row.where) for row in rows]
-    html_file.write_text(inspect_page(judge.spec, names, grades), encoding="utf-8")
-    click.echo(f"{html_file}: {len(rows)} responses", err=True)
+    write_file(html_file, inspect_page(judge.spec, names, grades), source.path)
+    click.echo(f"{shown(html_file)}: {len(rows)} responses", err=True)

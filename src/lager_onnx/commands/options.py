@@ -1,16 +1,13 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
 JUDGE_DIR = click.argument("judge_dir", type=click.Path(path_type=Path))
-FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["jsonl", "json", "csv"]),
-    help="Format of INPUT; by default its ending tells, and standard input is JSON lines.",
-)
 LABEL = click.option(
     "--label",
     default="human_score",
@@ -28,3 +25,57 @@ THREADS = click.option(
     "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."
 )
 CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
+ON_ERROR = click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    help="A record that cannot be used stops the run, or is left out; how many were, and why, is said at the end.",
+)
+
+
+def reads_records(argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds an argument for a file of records and the options that say how to read it; the command gets one `source`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_source(
+            format_: Any, encoding: str | None, delimiter: str | None, fields: tuple[str, ...], **others: Any
+        ) -> Any:
+            from lager_onnx.runtime.records.source import Source  # noqa: PLC0415
+
+            path = others.pop(argument)
+            pairs = dict(_pair(pair) for pair in fields)
+            source = Source(path, format_, encoding, delimiter, pairs) if path is not None else None
+            return command(source=source, **others)
+
+        for option in reversed(_READING):
+            with_source = option(with_source)
+        return with_source
+
+    return decorate
+
+
+def _pair(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours.strip() and equals and theirs.strip()):
+        raise click.BadParameter(f"{text!r} is no pair such as response=output", param_hint="--field")
+    return ours.strip(), theirs.strip()
+
+
+_READING = (
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice(["jsonl", "json", "csv", "parquet"]),
+        help="Format of the records; by default the file's ending tells, and standard input is JSON lines.",
+    ),
+    click.option("--encoding", help="Of a text file, such as cp1252; by default UTF-8, or what its mark says."),
+    click.option("--delimiter", help="Between the cells of a CSV file; found by default. tab for a tabulator."),
+    click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        metavar="FIELD=NAME",
+        help="Which field of a record the judge reads as what: response=output. Can be given several times.",
+    ),
+)

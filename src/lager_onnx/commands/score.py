@@ -1,19 +1,18 @@
 """Grades a file."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, THREADS
+from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, THREADS, reads_records
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("input", metavar="INPUT")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON lines; standard output by default.")
-@FORMAT
+@reads_records("input")
 @CRITERION
 @click.option("--details", is_flag=True, help="Add the baselines, the logits of every layer and the token count.")
 @click.option(
@@ -35,9 +34,8 @@ from lager_onnx.commands.options import CRITERION, DEVICE, FORMAT, JUDGE_DIR, TH
 @THREADS
 def score(
     judge_dir: Path,
-    input: str,  # noqa: A002
+    source: Any,
     output: Path | None,
-    format_: Any,
     resume: bool,
     overwrite: bool,
     device: Any,
@@ -46,33 +44,30 @@ def score(
 ) -> None:
     """Grade the records in INPUT with the judge in JUDGE_DIR.
 
-    INPUT is a file of JSON lines, JSON or CSV, or - for standard input. A record has an instruction and a
-    response, and optionally a criterion or a rubric, a reference, a context; or a finished prompt. All its
-    fields are carried through; score and probabilities are added.
+    INPUT is a file of JSON lines, JSON, CSV or Parquet, perhaps packed by gzip, or - for standard input. A record has
+    an instruction and a response, and optionally a criterion or a rubric, a reference, a context; or a finished prompt;
+    or chat messages, or Alpaca's fields. All its fields are carried through; score and probabilities are added.
 
     \b
     Examples:
         lager score judges/smollm2 records.jsonl -o scores.jsonl
         lager score judges/smollm2 records.csv --criterion coherence --details > scores.jsonl
+        lager score judges/smollm2 answers.parquet --field instruction=question --field response=answer -o scores.jsonl
         echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
     """
+    from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
     from lager_onnx.runtime.results import ResultFile  # noqa: PLC0415
-    from lager_onnx.runtime.run import Options, grade_rows, same_file  # noqa: PLC0415
+    from lager_onnx.runtime.run import Options, grade_rows  # noqa: PLC0415
 
     if resume and overwrite:
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
-    same_file(input, output)
-    rows = read_rows(input, format_)
+    check_output(output, source.path)
+    rows = read_rows(source)
     judge = Judge.load(judge_dir, device=device, threads=threads)
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
-        try:
-            summary = grade_rows(judge, rows, results, Options(**options))
-        except KeyboardInterrupt:
-            hint = f"; go on with --resume -o {output}" if output else ""
-            click.echo(f"\nStopped. All rows that were graded so far are written{hint}", err=True)
-            sys.exit(130)
+        summary = grade_rows(judge, rows, results, Options(**options, fields=source.fields))
     click.echo(summary.describe(judge.provider), err=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import DEVICE, FORMAT, JUDGE_DIR, THREADS
+from lager_onnx.commands.options import DEVICE, JUDGE_DIR, THREADS, reads_records
 from lager_onnx.models.criteria import SELECTION_ASPECTS
 
 
@@ -20,19 +20,18 @@ from lager_onnx.models.criteria import SELECTION_ASPECTS
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", help="skip: leave such records out.")
 @click.option("--resume", is_flag=True, help="Go on after the grades of an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its grades.")
-@FORMAT
+@reads_records("records")
 @DEVICE
 @THREADS
 def select(
     judge_dir: Path,
-    records: str,
+    source: Any,
     output: Path,
     keep: str,
     criteria: str,
     on_error: Any,
     resume: bool,
     overwrite: bool,
-    format_: Any,
     device: Any,
     threads: int | None,
 ) -> None:
@@ -47,30 +46,32 @@ def select(
         lager select judges/smollm2 instructions.jsonl --keep 10% -o best.jsonl
     """
     from lager_onnx.models.errors import OutputError  # noqa: PLC0415
+    from lager_onnx.runtime.files import check_output, shown  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
     from lager_onnx.runtime.results import ResultFile, join  # noqa: PLC0415
-    from lager_onnx.runtime.run import same_file  # noqa: PLC0415
     from lager_onnx.runtime.select import best, grade_aspects, how_many  # noqa: PLC0415
 
     if output.exists() and not overwrite:
-        raise OutputError(f"{output} exists already: give another name, or --overwrite to replace it")
-    same_file(records, output)
+        raise OutputError(f"{shown(output)} exists already: give another name, or --overwrite to replace it")
+    grades = output.with_name(output.name + ".grades.jsonl")
+    for file in (output, grades):
+        check_output(file, source.path)
     aspects = [name.strip() for name in criteria.split(",") if name.strip()]
     if not aspects:
         raise click.UsageError("--criteria names none")
-    rows = list(read_rows(records, format_))
+    rows = list(read_rows(source))
     number = how_many(keep, len(rows))
     judge = Judge.load(judge_dir, device=device, threads=threads)
-    grades = output.with_name(output.name + ".grades.jsonl")
     with ResultFile(grades, resume=resume, overwrite=overwrite) as results:
-        graded = grade_aspects(judge, rows, aspects, results, on_error=on_error)
+        graded = grade_aspects(judge, rows, aspects, results, on_error=on_error, fields=source.fields)
     chosen = best(graded, number)
     with ResultFile(output, overwrite=overwrite) as kept:
         for each in chosen:
             kept.write(join(each.record, {"score": each.mean, "scores": each.scores}, ""))
     failed = sum(each.error is not None for each in graded)
     click.echo(
-        f"{output}: {len(chosen)} of {len(rows)} records" + (f", {failed} could not be graded" if failed else ""),
+        f"{shown(output)}: {len(chosen)} of {len(rows)} records"
+        + (f", {failed} could not be graded" if failed else ""),
         err=True,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_DIR, LABEL, THREADS
+from lager_onnx.commands.options import CRITERION, DATA, DEVICE, JUDGE_DIR, LABEL, ON_ERROR, THREADS, reads_records
 
 
 @click.command()
@@ -36,13 +36,14 @@ from lager_onnx.commands.options import CRITERION, DATA, DEVICE, FORMAT, JUDGE_D
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=1, help="Passes over the labels, in the paper's recipe.")
 @click.option("--folds", type=click.IntRange(min=2), default=5, help="Of the cross-validation; no response is in two.")
-@FORMAT
+@reads_records("labelled")
 @CRITERION
+@ON_ERROR
 @DEVICE
 @THREADS
 def tune(
     judge_dir: Path,
-    labelled: str,
+    source: Any,
     output: Path | None,
     overwrite: bool,
     dry_run: bool,
@@ -53,8 +54,8 @@ def tune(
     distance: Any,
     epochs: int,
     folds: int,
-    format_: Any,
     criterion: str | None,
+    on_error: Any,
     device: Any,
     threads: int | None,
 ) -> None:
@@ -72,31 +73,32 @@ def tune(
     """
     import numpy as np  # noqa: PLC0415
 
+    from lager_onnx.runtime.files import shown  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
 
     # The judge's checksums take as long as importing SciPy: both at once.
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading = pool.submit(Judge.load, judge_dir, device=device, threads=threads)
-        try:
-            from lager_onnx.runtime import tuning  # noqa: PLC0415
-        except ImportError as error:
-            raise click.UsageError(
-                f"tuning needs more packages ({error}): pip install 'lager-onnx[cpu,tune]'"
-            ) from error
-        from lager_onnx.runtime.labels.labelled import labelled_logits  # noqa: PLC0415
+        from lager_onnx.runtime import tuning  # noqa: PLC0415
+        from lager_onnx.runtime.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
         from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
         judge = loading.result()
-    rows = read_labelled(labelled, judge.spec.scale, data=data, field=label, format_=format_, criterion=criterion)
+    read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
+    if on_error == "skip":
+        read = gradable(judge, read)
+    rows = read.rows
     graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
     given = {name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None}
     learn = tuning.recipe(recipe, epochs=epochs, **given)
     found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
     click.echo(found.describe(len(rows), len(set(groups)), folds))
+    if read.left_out:
+        click.echo(read.describe(), err=True)
     if dry_run:
         return
-    origin = f"tuned on {len(rows)} labels of {Path(labelled).name}, recipe {recipe}"
+    origin = f"tuned on {len(rows)} labels of {shown(Path(source.path).name)}, recipe {recipe}"
     origin += "".join(f", {name} {value}" for name, value in given.items())
     weights = learn(graded, groups).tolist()
     tuning.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
-    click.echo(f"{output or judge_dir}: {origin}", err=True)
+    click.echo(f"{shown(output or judge_dir)}: {origin}", err=True)

@@ -1,0 +1,8 @@
+"""Reads records from files, and finds instruction and response in the layouts that people have."""
+
+from lager_onnx.runtime.records.layouts import as_judged
+from lager_onnx.runtime.records.row import Row
+from lager_onnx.runtime.records.rows import read_rows
+from lager_onnx.runtime.records.source import Format, Source, format_of
+
+__all__ = ["Format", "Row", "Source", "as_judged", "format_of", "read_rows"]

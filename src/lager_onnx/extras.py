@@ -1,0 +1,28 @@
+"""Which extra of the installation brings a package that is not there."""
+
+from typing import Final
+
+from lager_onnx.models.errors import MissingPackageError
+
+_EXTRA_OF: Final = {
+    "onnxruntime": "cpu", "numpy": "cpu", "tokenizers": "cpu", "tqdm": "cpu",
+    "onnx": "cpu,tune", "scipy": "cpu,tune", "matplotlib": "cpu,tune",
+    "torch": "cpu,export", "transformers": "cpu,export", "optimum": "cpu,export", "onnx_ir": "cpu,export",
+    "onnxscript": "cpu,export", "gguf": "cpu,export", "accelerate": "cpu,export", "safetensors": "cpu,export",
+    "huggingface_hub": "cpu,export", "jinja2": "cpu,export", "pyarrow": "cpu,parquet",
+}  # fmt: skip
+
+
+def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageError | None:
+    """What to install, where a package of an extra is missing; None where the import failed for another reason."""
+    package = (error.name or "").split(".")[0]
+    extra = _EXTRA_OF.get(package)
+    if extra is None or not isinstance(error, ModuleNotFoundError):
+        return None
+    if needed_for == "export":
+        extra = "cpu,export"
+    gpu = f", or 'lager-onnx[{extra.replace('cpu', 'gpu', 1)}]' for an NVIDIA GPU" if extra == "cpu" else ""
+    what = f"lager {needed_for} needs" if needed_for else "this needs"
+    return MissingPackageError(
+        f"{what} the package {package}, which is not installed: pip install 'lager-onnx[{extra}]'{gpu}"
+    )
