@@ -48,8 +48,8 @@ def render_wrapper(tokenizer: PreTrainedTokenizerBase, answer_prefix: str) -> Ch
             f"the chat template shows the user's turn {rendered.count(_SENTINEL)} times; once is needed"
         )
     before, after = rendered.split(_SENTINEL)
-    padded = render(f" {_SENTINEL}\n")
-    sides = _SIDES[f" {_SENTINEL}" not in padded, f"{_SENTINEL}\n{after}" not in padded]
+    padded = render(f"\t{_SENTINEL}\t")  # a tabulator: templates put blanks and line ends there themselves
+    sides = _SIDES[f"\t{_SENTINEL}" not in padded, f"{_SENTINEL}\t" not in padded]
     wrapper = ChatWrapper(before, after, answer_prefix, sides)
     for turn in (_PROBE, f"\n {_PROBE} \n"):
         if wrapper.wrap(turn) != render(turn) + answer_prefix:

@@ -60,8 +60,8 @@ def test_layer_weights_are_inside_the_graph_file(smollm2_judge: Path) -> None:
 def test_parity_is_stored(smollm2_judge: Path) -> None:
     parity = JudgeSpec.load(smollm2_judge).parity
     assert parity is not None
-    assert parity["layer_logits"] < 1e-4
-    assert parity["score"] < 1e-3
+    assert parity.layer_logits < 1e-4
+    assert parity.score < 1e-3
 
 
 def test_a_record_scores_the_same_whatever_batch_it_lands_in(judge: Judge) -> None:
@@ -109,8 +109,8 @@ def test_the_graph_is_fused(smollm2_judge: Path) -> None:
 def test_8_bits_agree_with_float32(judge: Judge, smollm2_int8_judge: Path) -> None:
     agreement = JudgeSpec.load(smollm2_int8_judge).agreement
     assert agreement is not None
-    assert agreement["score"] < 0.02
-    assert agreement["spearman"] > 0.9
+    assert agreement.score < 0.02
+    assert agreement.spearman > 0.9
     records = [row.record for row in read_rows(str(SAMPLE))]
     eight_bits = Judge.load(smollm2_int8_judge, device="cpu")
     got, expected = ([grade.score for grade in each.score(records)] for each in (eight_bits, judge))

@@ -58,7 +58,7 @@ def test_an_unknown_architecture_that_agrees_is_allowed_with_a_warning(
     spec = export_judge(make_checkpoint(tmp_path / "checkpoint", *PHI), tmp_path / "judge")
     assert "not one of the tested families" in caplog.text
     assert spec.parity is not None
-    assert spec.parity["layer_logits"] < TOLERANCE
+    assert spec.parity.layer_logits < TOLERANCE
 
 
 @pytest.mark.parametrize("bias", [False, True])

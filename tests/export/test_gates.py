@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_judge_without_fault_is_kept(precision: Precision, checkpoint: Path, tmp_path: Path) -> None:
     spec = export_judge(checkpoint, tmp_path / "judge", precision=precision, template="brief")
     assert spec.parity is not None
-    assert spec.parity["layer_logits"] < 1e-4  # of the float32 form, or with PyTorch's weights rounded to 16 bits
+    assert spec.parity.layer_logits < 1e-4  # of the float32 form, or with PyTorch's weights rounded to 16 bits
     assert (spec.agreement is None) == (precision == "fp32")
 
 

@@ -217,7 +217,7 @@ def test_8_bit_judges_agree_with_float32(variant: str, tmp_path: Path) -> None:
     spec = export_judge(checkpoint, tmp_path / "judge", precision="int8", template="brief", verify_judge=False)
     assert spec == JudgeSpec.load(tmp_path / "judge")
     assert spec.agreement is not None
-    assert spec.agreement["score"] < 0.05
+    assert spec.agreement.score < 0.05
     nodes = [node.op_type for node in ir.load(tmp_path / "judge" / "model.onnx").graph]
     assert nodes.count("MatMulIntegerToFloat") >= 4 * spec.num_layers
     judge = Judge.load(tmp_path / "judge", device="cpu")
@@ -230,8 +230,8 @@ def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tmp_p
     spec = export_judge(tiny_checkpoint, tmp_path / "judge", precision="int4", template="brief", verify_judge=False)
     assert spec.agreement is not None
     # Random weights have nothing to spare: how near this comes depends on the words of the built-in criteria.
-    assert spec.agreement["score"] < 0.2
-    assert spec.agreement["spearman"] > 0.6
+    assert spec.agreement.score < 0.2
+    assert spec.agreement.spearman > 0.6
     nodes = [node.op_type for node in ir.load(tmp_path / "judge" / "model.onnx").graph]
     assert nodes.count("MatMulNBits") >= 4 * spec.num_layers
     assert nodes.count("GatherBlockQuantized") == 1

@@ -81,7 +81,7 @@ def test_helpsteer_has_a_record_an_attribute(tmp_path: Path) -> None:
         ("helpfulness", 5), ("correctness", 5), ("coherence", 4), ("complexity", 1), ("verbosity", 2),
     ]  # fmt: skip
     assert len({each.group for each in rows}) == 1
-    assert "verbosity: How much detail" in prompt(rows[-1])
+    assert "verbosity: How much detail" in prompt(rows.rows[-1])
 
 
 def test_biggen(tmp_path: Path) -> None:
