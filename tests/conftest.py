@@ -1,33 +1,35 @@
-"""Judges that tests share: a tiny random one, and SmolLM2-135M-Instruct."""
+"""Judges that tests share: tiny random ones that are committed, and SmolLM2-135M-Instruct.
 
+Nothing here imports PyTorch unless a test needs an export.
+"""
+
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from lager_onnx.export import export_judge
-from support.tiny import VARIANTS, make_checkpoint
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The committed tiny judge by precision: fp32, int8, int4."""
+    copied = Path(shutil.copytree(FIXTURES / "judges", tmp_path_factory.mktemp("tiny") / "judges"))
+    return {folder.name: folder for folder in copied.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def tiny_judge(tiny_judges: dict[str, Path]) -> Path:
+    return tiny_judges["fp32"]
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint", *VARIANTS["llama"])
+    """What the tiny judges were made from."""
+    from support.tiny import HEAD, VARIANTS, make_checkpoint
 
-
-@pytest.fixture(scope="session")
-def tiny_judge(tiny_checkpoint: Path) -> Path:
-    export_judge(tiny_checkpoint, tiny_checkpoint.parent / "judge", template="brief")
-    return tiny_checkpoint.parent / "judge"
-
-
-@pytest.fixture(scope="session")
-def tiny_judges(tiny_checkpoint: Path, tiny_judge: Path) -> dict[str, Path]:
-    """The tiny judge by precision."""
-    judges = {"fp32": tiny_judge}
-    for precision in ("int8", "int4"):
-        judges[precision] = tiny_checkpoint.parent / precision
-        export_judge(tiny_checkpoint, judges[precision], template="brief", precision=precision, verify_judge=False)
-    return judges
+    return make_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny-llama", *VARIANTS["llama"], head=HEAD)
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +43,8 @@ def smollm2_checkpoint() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from lager_onnx.export import export_judge
+
     judge = tmp_path_factory.mktemp("smollm2") / "judge"
     export_judge(smollm2_checkpoint, judge)
     return judge
@@ -48,6 +52,8 @@ def smollm2_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="session")
 def smollm2_int8_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from lager_onnx.export import export_judge
+
     judge = tmp_path_factory.mktemp("smollm2-int8") / "judge"
     export_judge(smollm2_checkpoint, judge, precision="int8")
     return judge

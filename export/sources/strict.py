@@ -48,9 +48,10 @@ def _nothing_excused() -> Iterator[None]:
     """Lets transformers report all that is missing or surplus, also what an architecture would pass over."""
 
     def all_of_them(
-        _model: PreTrainedModel, missing: list[str], unexpected: list[str], _prefixed: bool
+        model: PreTrainedModel, missing: list[str], unexpected: list[str], prefixed: bool
     ) -> tuple[list[str], list[str]]:
-        return missing, unexpected
+        prefix = f"{model.base_model_prefix}." if prefixed else ""
+        return missing, [name.removeprefix(prefix) for name in unexpected]  # as they stand in the file
 
     with patch.object(PreTrainedModel, "_adjust_missing_and_unexpected_keys", all_of_them):
         yield

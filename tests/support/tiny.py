@@ -18,6 +18,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+HEAD = 0.1  # with which the scores of the tiny judges that tests share spread over the scale
 SPECIAL = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 _COMMON: dict[str, Any] = {
@@ -94,12 +95,19 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "tie_word_embeddings": True,
         },
     ),
+    "mixtral": ("mixtral", {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": None}),
+    "qwen3-moe": (
+        "qwen3_moe",
+        {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+        | {"norm_topk_prob": True, "mlp_only_layers": [1]},
+    ),
+    "olmoe": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 3, "norm_topk_prob": False}),
 }
-# Outside the ten families: a bias in the head, LayerNorm, attention and MLP side by side.
+# Outside the families: a bias in the head, LayerNorm, attention and MLP side by side.
 PHI = ("phi", {"partial_rotary_factor": 0.5, "tie_word_embeddings": False})
 
 
-def make_tokenizer(*, chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+def make_tokenizer(*, chat_template: str | dict[str, str] | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -144,8 +152,9 @@ def make_checkpoint(
     """A checkpoint; with a small `head`, whose weights are multiplied by it, scores spread over the scale."""
     fast = make_tokenizer(**tokenizer)
     model = make_model(model_type, differences, len(fast))
-    with torch.no_grad():
-        model.lm_head.weight *= head
+    if head != 1.0:
+        with torch.no_grad():
+            model.lm_head.weight *= head
     model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
