@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
 
-.PHONY: demo test lint check test-cuda test-cpus bench clean
+.PHONY: demo test lint check test-cuda test-cpus test-attack bench clean
 
 demo: $(JUDGE)/judge.json
 	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
@@ -18,6 +18,10 @@ test: $(VENV)/.installed
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
+
+# 200 kills, 10,000 random inputs, 1,000 mutated judges: about 20 minutes.
+test-attack: $(VENV)/.installed
+	ATTACK=full $(BIN)/pytest tests/attack --no-cov -s --timeout 3600
 
 # Judges on emulated processors; see the file for what Debian must have.
 test-cpus: $(VENV)/.installed

@@ -20,7 +20,7 @@ from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
 from lager_onnx.runtime.reader import Reader, can_read
 from lager_onnx.runtime.schedule import all_begin_alike, groups_of_prompts
-from lager_onnx.runtime.session import Device, open_session, run_graph
+from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph
 
 # Prompts a core. With more, it does not matter that every core reads for itself what all begin with.
 _FEW: Final = 8
@@ -72,7 +72,8 @@ def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool 
     cores = threads or usable_cores()
     opened = open_session(model, device=device, threads=cores, int8=int8)
     if opened.provider == "CPUExecutionProvider" and can_read(opened.session):
-        return CoreEngine(opened.session, model, cores, int8=int8)
+        with graph_errors(model):
+            return CoreEngine(opened.session, model, cores, int8=int8)
     return BatchEngine(opened.session, opened.provider)
 
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError
+from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError, LagerError
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
 from lager_onnx.runtime.exact_products import prove_exact_products
+from lager_onnx.runtime.files import shown
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +110,23 @@ def run_graph(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -
 
 
 @contextmanager
+def graph_errors(model: Path) -> Iterator[None]:
+    """Says of a graph that cannot be opened which it is; onnxruntime raises whatever its bytes lead to."""
+    try:
+        yield
+    except LagerError:
+        raise
+    except Exception as error:
+        raise JudgeFolderError(f"onnxruntime cannot open {shown(model)}: {error}") from error
+
+
+@contextmanager
 def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
     """Says of onnxruntime's failures what could not be graded."""
     try:
         yield
-    except (ort_errors.Fail, ort_errors.EPFail, ort_errors.RuntimeException, RuntimeError) as error:
+    except (ort_errors.Fail, ort_errors.EPFail, ort_errors.RuntimeException, ort_errors.InvalidArgument,
+            ort_errors.NotImplemented, RuntimeError, ValueError) as error:  # fmt: skip
         reason = str(error)
         hint = ": memory is short, lower --batch-tokens" if _OUT_OF_MEMORY.search(reason) else ""
         raise GradingError(
@@ -137,11 +150,10 @@ def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -
 
 def _open(model: Path, provider: str, threads: int | None, *, pack: bool) -> OpenSession:
     options = _session_options(threads, pack=pack, provider=provider)
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=[(provider, _PROVIDER_OPTIONS[provider])])
-    except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NoSuchFile,
-            ort_errors.InvalidArgument, ort_errors.NotImplemented, ort_errors.RuntimeException) as error:  # fmt: skip
-        raise JudgeFolderError(f"onnxruntime cannot open {model}: {error}") from error
+    fallback = {"enable_fallback": provider != _CPU}  # to the CPU; on the CPU it would only print
+    with graph_errors(model):
+        chosen = [(provider, _PROVIDER_OPTIONS[provider])]
+        session = onnxruntime.InferenceSession(model, options, providers=chosen, **fallback)
     return OpenSession(session, session.get_providers()[0])
 
 

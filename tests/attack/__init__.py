@@ -1,0 +1,1 @@
+"""Attacks: kills, random inputs, mutated judges. A little of each in `make test`, all in `make test-attack`."""
