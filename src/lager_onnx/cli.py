@@ -15,6 +15,7 @@ from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
 from lager_onnx.commands.select import select
 from lager_onnx.commands.tune import tune
+from lager_onnx.entry import was_interrupted
 from lager_onnx.extras import missing_package
 from lager_onnx.models.errors import LagerError, OutputError, StoppedError
 from lager_onnx.models.values import visible
@@ -29,20 +30,25 @@ class _Group(click.Group):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            _fail(ctx, StoppedError("stopped"))
         except LagerError as error:
             _fail(ctx, error)
-        except ImportError as error:
-            missing = missing_package(error, ctx.invoked_subcommand or "")
-            if missing is None:
-                raise
-            _fail(ctx, missing)
-        except OSError as error:  # of files, all are told apart where they are opened
-            _discard_output()
-            _fail(ctx, OutputError(f"cannot write standard output: {error.strerror or error}"))
+        except (Exception, KeyboardInterrupt) as error:
+            _fail(ctx, _ours(error, ctx.invoked_subcommand or ""))
         else:
             return result
+
+
+def _ours(error: BaseException, command: str) -> LagerError:
+    """What an error is that is none of ours; one that nobody expects is raised again."""
+    if was_interrupted(error):
+        return StoppedError("stopped")
+    missing = missing_package(error, command) if isinstance(error, ImportError) else None
+    if missing is not None:
+        return missing
+    if isinstance(error, OSError):  # of files, all are told apart where they are opened
+        _discard_output()
+        return OutputError(f"cannot write standard output: {error.strerror or error}")
+    raise error
 
 
 def _fail(ctx: click.Context, error: LagerError) -> None:
