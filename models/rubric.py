@@ -66,7 +66,7 @@ def _given(record: Mapping[str, Any], name: str) -> Any:
 def _built_in(name: str, scale: Scale) -> Rubric:
     if name not in CRITERIA:
         raise RecordError(
-            f"unknown criterion {visible(name)!r}; choose from {', '.join(CRITERIA)}, or give a 'rubric' of your own"
+            f"unknown criterion '{visible(name)}'; choose from {', '.join(CRITERIA)}, or give a 'rubric' of your own"
         )
     criterion = CRITERIA[name]
     # Without its name, which the question says in other words: criteria of one response then share more of their cost.

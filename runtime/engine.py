@@ -1,5 +1,6 @@
 """How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
 
+import ctypes
 import os
 import threading
 from collections import deque
@@ -18,16 +19,16 @@ from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
-from lager_onnx.runtime.reader import Reader, can_read
-from lager_onnx.runtime.schedule import all_begin_alike, groups_of_prompts
+from lager_onnx.runtime.prefill import Prefill, takes_past
+from lager_onnx.runtime.schedule import groups_of_prompts, share_half
 from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph
 
-# Prompts a core. With more, it does not matter that every core reads for itself what all begin with.
+# Prompts a core. With more, it does not matter that every core runs the prefix of all for itself.
 _FEW: Final = 8
-# Tokens that are read at once, by one core and by all together: few, so that attention computes little beyond its
+# Tokens that run at once, on one core and on all of them: few, so that attention computes little beyond its
 # diagonal and activations stay in a core's cache; enough for full speed, and cores that work together meet less often.
 _CHUNK: Final = 128
-_CHUNK_TOGETHER: Final = 256
+_CHUNK_ON_ALL_CORES: Final = 256
 # Packing weights takes as long as it saves on about so many tokens (SmolLM2-135M in float32).
 _WORTH_PACKING: Final = 2048
 
@@ -71,7 +72,7 @@ def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool 
     """
     cores = threads or usable_cores()
     opened = open_session(model, device=device, threads=cores, int8=int8)
-    if opened.provider == "CPUExecutionProvider" and can_read(opened.session):
+    if opened.provider == "CPUExecutionProvider" and takes_past(opened.session):
         with graph_errors(model):
             return CoreEngine(opened.session, model, cores, int8=int8)
     return BatchEngine(opened.session, opened.provider)
@@ -106,15 +107,15 @@ class BatchEngine:
 class CoreEngine:
     """Grades one prompt a core: one session with a single thread of its own, called from as many threads as cores.
 
-    No padding, no barrier between threads, and what prompts share at their beginning is read once. Where there
-    are fewer groups of like prompts than half the cores, the cores work on one prompt together instead; once it is
-    read, each takes some of the prompts that begin like it. Their session starts with the weights as they lie in the
-    file, so that the first prompt need not wait; once it has read much, it is opened anew with packed ones.
+    No padding, no barrier between threads, and a prefix that prompts share runs once. Where there are fewer groups of
+    like prompts than half the cores, all cores work on one prompt instead; behind it, each takes some of the prompts
+    that begin like it. The session of all cores starts with the weights as they lie in the file, so that the first
+    prompt need not wait; once many tokens have run, it is opened anew with packed ones.
 
     A process that was forked has none of the threads of its parent: there, sessions and pools are made anew.
 
     Args:
-        together: a session with a thread for every core.
+        on_all_cores: a session with a thread for every core.
         model: the file that it was opened from; the session for one prompt a core is opened when it is needed.
         cores: number of cores.
         int8: the graph multiplies in 8 bits.
@@ -122,22 +123,27 @@ class CoreEngine:
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, together: onnxruntime.InferenceSession, model: Path, cores: int, *, int8: bool = False):
+    def __init__(self, on_all_cores: onnxruntime.InferenceSession, model: Path, cores: int, *, int8: bool = False):
         self._cores, self._model, self._int8 = cores, model, int8
-        self._begin(together)
+        self._begin(on_all_cores)
 
-    def _begin(self, together: onnxruntime.InferenceSession) -> None:
-        self.session, self._process = together, os.getpid()
+    def _begin(self, on_all_cores: onnxruntime.InferenceSession) -> None:
+        self.session, self._process = on_all_cores, os.getpid()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="lager-core")
-        self._one_by_one = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
-        self._together = Reader(together, chunk_tokens=_CHUNK_TOGETHER)
+        self._all_cores_pool = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
+        self._all_cores = Prefill(on_all_cores, chunk_tokens=_CHUNK_ON_ALL_CORES)
         self._until_packed = _WORTH_PACKING
-        self._readers: list[Reader] = []
+        self._prefills: list[Prefill] = []
         self._borrowing = threading.Lock()
-        self.__dict__.pop("_apart", None)
+        self.__dict__.pop("_one_core", None)
+
+    def _leave_behind(self) -> None:
+        """Keeps for ever what the parent has opened: a session that ends waits for threads, which are not here."""
+        for each in (self.session, self.__dict__.get("_one_core"), self._all_cores, *self._prefills):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
 
     @cached_property
-    def _apart(self) -> onnxruntime.InferenceSession:
+    def _one_core(self) -> onnxruntime.InferenceSession:
         return self._open_packed(threads=1)
 
     def _open_packed(self, threads: int) -> onnxruntime.InferenceSession:
@@ -146,13 +152,16 @@ class CoreEngine:
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
         if os.getpid() != self._process:
+            self._leave_behind()
             self._begin(open_session(self._model, device="cpu", threads=self._cores, int8=self._int8).session)
         groups = groups_of_prompts(prompts)
         given = [index for group in groups for index in group]
-        if 1 < len(given) <= _FEW * self._cores and all_begin_alike([prompts[index] for index in given]):
+        if 1 < len(given) <= _FEW * self._cores and share_half([prompts[index] for index in given]):
             groups = [given]
-        together = self._cores > 1 and 2 * len(groups) <= self._cores
-        pool, grade = (self._one_by_one, self._grade_together) if together else (self._pool, self._grade_group)
+        on_all_cores = self._cores > 1 and 2 * len(groups) <= self._cores
+        pool, grade = (
+            (self._all_cores_pool, self._grade_on_all_cores) if on_all_cores else (self._pool, self._grade_group)
+        )
         results: dict[int, Future[Outputs]] = {index: Future() for index in given}
         tasks = [
             pool.submit(_deliver, grade, [prompts[index] for index in group], [results[index] for index in group])
@@ -168,51 +177,57 @@ class CoreEngine:
 
         return Graded(outputs())
 
-    def _grade_group(self, prompts: list[list[int]], *, behind: Reader | None = None) -> Iterator[Outputs]:
-        with self._borrowed() as reader:
+    def _grade_group(self, prompts: list[list[int]], *, behind: Prefill | None = None) -> Iterator[Outputs]:
+        with self._borrowed() as prefill:
             if behind is not None:
-                reader.adopt(behind)
+                prefill.copy_cache(behind)
             for prompt in prompts:
-                yield _first(reader.grade(prompt))
+                yield _first(prefill.grade(prompt))
 
-    def _whole_group(self, prompts: list[list[int]], *, behind: Reader) -> list[Outputs]:
+    def _whole_group(self, prompts: list[list[int]], *, behind: Prefill) -> list[Outputs]:
         return list(self._grade_group(prompts, behind=behind))
 
-    def _grade_together(self, prompts: list[list[int]]) -> Iterator[Outputs]:
+    def _grade_on_all_cores(self, prompts: list[list[int]]) -> Iterator[Outputs]:
         self._pack_when_worth_it(sum(map(len, prompts)))
         if len(prompts) <= self._cores:
             for prompt in prompts:
-                yield _first(self._together.grade(prompt))
+                yield _first(self._all_cores.grade(prompt))
             return
-        yield _first(self._together.grade(prompts[0]))
+        yield _first(self._all_cores.grade(prompts[0]))
         parts = [prompts[1 + core :: self._cores] for core in range(self._cores)]
-        futures = [self._pool.submit(self._whole_group, part, behind=self._together) for part in parts]
+        futures = [self._pool.submit(self._whole_group, part, behind=self._all_cores) for part in parts]
         try:
             graded = [future.result() for future in futures]
         finally:
             _cancel(futures)
-            wait_for(futures)  # nobody may copy what the reader of all cores holds once it reads on
+            wait_for(futures)  # nobody may copy its cache once it goes on
         for number in range(len(prompts) - 1):
             yield graded[number % self._cores][number // self._cores]
 
     def _pack_when_worth_it(self, tokens: int) -> None:
-        """Counts what is read by all cores together; called by their one thread only."""
+        """Counts what runs on all cores; called by their one thread only."""
         if 0 < self._until_packed <= tokens:
-            packed = Reader(self._open_packed(self._cores), chunk_tokens=_CHUNK_TOGETHER)
-            packed.adopt(self._together)
-            self._together = packed
+            packed = Prefill(self._open_packed(self._cores), chunk_tokens=_CHUNK_ON_ALL_CORES)
+            packed.copy_cache(self._all_cores)
+            packed.tokens = self._all_cores.tokens
+            self._all_cores = packed
         self._until_packed -= tokens
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens have run so far; those of a shared prefix run once. To be asked while nothing runs."""
+        return self._all_cores.tokens + sum(prefill.tokens for prefill in self._prefills)
+
     @contextmanager
-    def _borrowed(self) -> Iterator[Reader]:
-        """A reader that no other thread uses. The one used last is taken first: it may know the prompt's beginning."""
+    def _borrowed(self) -> Iterator[Prefill]:
+        """A KV cache that no other thread uses. The one used last is taken first: it may hold the prompt's prefix."""
         with self._borrowing:
-            reader = self._readers.pop() if self._readers else Reader(self._apart, chunk_tokens=_CHUNK)
+            prefill = self._prefills.pop() if self._prefills else Prefill(self._one_core, chunk_tokens=_CHUNK)
         try:
-            yield reader
+            yield prefill
         finally:
             with self._borrowing:
-                self._readers.append(reader)
+                self._prefills.append(prefill)
 
 
 def _deliver(

@@ -119,7 +119,7 @@ class PromptEncoder:
         beyond = next((id_ for id_ in ids if id_ >= self.spec.vocabulary), None)
         if beyond is not None:
             raise RecordError(
-                f"the text holds the token {visible(self._tokenizer.id_to_token(beyond))!r} ({beyond}), which the "
+                f"the text holds the token '{visible(self._tokenizer.id_to_token(beyond))}' ({beyond}), which the "
                 f"tokeniser knows, but not the judge's embedding of {self.spec.vocabulary} tokens: take it out"
             )
         return ids

@@ -1,20 +1,20 @@
-"""Which prompts one core reads one after another: those that begin alike."""
+"""Which prompts one core prefills one after another: those that begin alike."""
 
 import itertools
 from typing import Final
 
-from lager_onnx.runtime.reader import shared
+from lager_onnx.runtime.prefill import common_prefix
 
 # Prompts belong together where one saves the other at least this many tokens.
 _WORTH: Final = 32
-# A large group of prompts that begin alike is cut, so that every core has some: each piece reads the beginning anew.
+# A large group of prompts that begin alike is cut, so that every core has some: each part runs its prefix anew.
 _LARGEST_GROUP: Final = 16
 
 
-def all_begin_alike(prompts: list[list[int]]) -> bool:
+def share_half(prompts: list[list[int]]) -> bool:
     """Whether prompts share at least half of the shortest one: one response under several criteria, mostly."""
     first, last = min(prompts), max(prompts)  # in the order of their token ids, these two share what all do
-    return 2 * shared(first, last) >= min(map(len, prompts))
+    return 2 * common_prefix(first, last) >= min(map(len, prompts))
 
 
 def groups_of_prompts(prompts: list[list[int]]) -> list[list[int]]:
@@ -32,10 +32,10 @@ def groups_of_prompts(prompts: list[list[int]]) -> list[list[int]]:
     order = sorted((index for index, ids in enumerate(prompts) if ids), key=lambda index: prompts[index])
     if not order:
         return []
-    common = shared(prompts[order[0]], prompts[order[-1]])
+    common = common_prefix(prompts[order[0]], prompts[order[-1]])
     groups = [[order[0]]]
     for before, index in itertools.pairwise(order):
-        alike = shared(prompts[before], prompts[index]) - common >= _WORTH
+        alike = common_prefix(prompts[before], prompts[index]) - common >= _WORTH
         if alike and len(groups[-1]) < _LARGEST_GROUP:
             groups[-1].append(index)
         else:

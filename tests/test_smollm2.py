@@ -1,6 +1,5 @@
 """End to end with a real judge: SmolLM2-135M-Instruct."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -90,20 +89,19 @@ def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smol
     )
 
 
-def test_the_judge_tells_good_from_bad_a_little(judge: Judge) -> None:
-    """135 million parameters make a poor judge; scores must at least differ between responses."""
-    grades = judge.score([row.record for row in read_rows(str(SAMPLE))])
-    assert len({round(grade.score, 4) for grade in grades}) == len(grades)
+def test_the_judge_tells_good_from_bad_in_most_pairs(judge: Judge) -> None:
+    """135 million parameters make a poor judge: it finds the true summary no better than the made-up one."""
+    records = [row.record for row in read_rows(str(SAMPLE))]
+    scores = {record["id"]: grade.score for record, grade in zip(records, judge.score(records), strict=True)}
+    pairs = [(name, f"{name.removesuffix('1')}2") for name in scores if name.endswith("-1")]
+    assert len(pairs) == 5
+    assert sum(scores[good] > scores[bad] for good, bad in pairs) >= 4
 
 
-def test_the_graph_is_fused(smollm2_judge: Path) -> None:
-    nodes = [node.op_type for node in ir.load(smollm2_judge / "model.onnx").graph]
-    assert nodes.count("GroupQueryAttention") == 30
-    assert nodes.count("Softmax") == 1  # of the scores; attention has no mask and no softmax of its own
-    assert nodes.count("GatherND") == 31  # the hidden states of every layer, and what attention hands the last one
-    others = Counter(node for node in nodes if node != "GatherND")
-    assert sum(count // 30 for count in others.values()) <= 12  # a layer
-    assert sum(count % 30 for count in others.values()) <= 30  # before, behind and beside the layers
+def test_a_layer_of_the_graph_has_few_nodes(smollm2_judge: Path) -> None:
+    """12 and the one that takes the score position: what onnxruntime needs for a node is felt in small judges."""
+    graph = ir.load(smollm2_judge / "model.onnx").graph
+    assert len(list(graph)) <= 30 * 13 + 40
 
 
 def test_8_bits_agree_with_float32(judge: Judge, smollm2_int8_judge: Path) -> None:

@@ -12,13 +12,13 @@ from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.precisions import PARITY
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Parity
-from lager_onnx.runtime.reader import Reader, can_read
+from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.session import open_session, run_graph
 
 Array = npt.NDArray[np.float32]
 
 _PADDING = 0
-_PIECE = 48  # tokens
+_CHUNK = 48  # tokens
 
 
 def sample_batches(config: Any, context: int, texts: list[list[int]]) -> list[list[list[int]]]:
@@ -54,9 +54,9 @@ def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[
             pairs.append((run_graph(session, batch), expected))
         except GradingError as error:
             raise VerificationError(f"the exported graph does not run: {error}. Nothing was kept") from error
-        if can_read(session):  # the same again in pieces, each behind the keys and values of those before
-            reader = Reader(session, chunk_tokens=_PIECE)
-            pairs += [(reader.grade(prompt), expected[[row]]) for row, prompt in enumerate(batch)]
+        if takes_past(session):  # the same again in chunks, each behind the KV cache of those before
+            prefill = Prefill(session, chunk_tokens=_CHUNK)
+            pairs += [(prefill.grade(prompt), expected[[row]]) for row, prompt in enumerate(batch)]
     got = {name: np.concatenate([outputs[name] for outputs, _ in pairs]) for name in pairs[0][0]}
     expected = np.concatenate([layer_logits for _, layer_logits in pairs])
     parity = _compare(got, expected, spec, [len(tokens) for batch in batches for tokens in batch])

@@ -39,8 +39,10 @@ def test_every_option_reaches_the_judge(tiny_checkpoint: Path, tmp_path: Path) -
     assert spec.template.text == "{question}\n\n{answer_text}"
     assert spec.score_tokens == (" bad", " ok", " good")
     (grade,) = Judge.load(tmp_path / "judge", device="cpu").score([{"question": "Well?", "answer_text": "Yes."}])
-    assert 0 <= grade.score <= 2
-    np.testing.assert_allclose(grade.distribution.sum(), 1, atol=1e-6)
+    logits = (grade.layer_logits[0] + grade.layer_logits[4]) / 2
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(grade.distribution, probabilities, atol=1e-6)
+    assert grade.score == pytest.approx(float(probabilities @ [0, 1, 2]), abs=1e-5)
 
 
 def test_it_says_what_it_does_and_how_long_it_took(tiny_checkpoint: Path, tmp_path: Path, caplog) -> None:
@@ -69,7 +71,7 @@ def test_a_sharded_checkpoint(tiny_checkpoint: Path, tiny_judge: Path, tmp_path:
     export_judge(tmp_path / "checkpoint", tmp_path / "judge", template="brief")
     record = {"instruction": "Name a prime.", "response": "Seven."}
     one, other = (Judge.load(path, device="cpu").score([record])[0] for path in (tmp_path / "judge", tiny_judge))
-    assert one.score == other.score
+    assert one.score == pytest.approx(other.score, abs=1e-4)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16")])
@@ -85,8 +87,11 @@ def test_16_bit_bodies_halve_the_matrices_and_keep_the_head(
             in_16_bits = len(value.shape) == 2 and not name.startswith("lager.")
             assert value.dtype.name == (dtype if in_16_bits else "FLOAT"), name
     assert {"attention.0.qkv", "lager.unembedding", "lager.cos.global"} <= set(initializers)
-    (grade,) = Judge.load(tmp_path / "judge", device="cpu").score([{"instruction": "a", "response": "b"}])
-    assert 1 <= grade.score <= 5
+    record = {"instruction": "Name a prime.", "response": "Seven."}
+    export_judge(tiny_checkpoint, tmp_path / "fp32", verify_judge=False)
+    got, expected = (Judge.load(tmp_path / name, device="cpu").score([record])[0] for name in ("judge", "fp32"))
+    apart = np.abs(got.layer_logits - expected.layer_logits).max() / np.abs(expected.layer_logits).max()
+    assert 1e-6 < apart < (1e-2 if precision == "fp16" else 1e-1)  # rounded, and not far
 
 
 def test_tracing_leaves_the_model_as_it_was(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.reader import Reader, can_read
+from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.session import open_session, run_graph
 from support.formulas import layer_logits
 from support.tiny import PHI, VARIANTS, make_checkpoint, make_internlm3
@@ -43,8 +43,8 @@ def compare(judge: Path, spec: JudgeSpec, model: PreTrainedModel, lens: str) -> 
         np.testing.assert_allclose(got["logits"], logits, atol=1e-4)
         np.testing.assert_allclose(got["probabilities"], probabilities, atol=1e-4)
         np.testing.assert_allclose(got["score"], probabilities @ np.arange(1, 6), atol=1e-3)
-    if can_read(session):
-        reader, text = Reader(session, chunk_tokens=5), random.integers(0, model.config.vocab_size, 40).tolist()
+    if takes_past(session):
+        reader, text = Prefill(session, chunk_tokens=5), random.integers(0, model.config.vocab_size, 40).tolist()
         for prompt in (text, text[:21], text[:21] + text[:9], text[:3], text):  # each from where it departs
             expected = layer_logits(model, prompt, list(spec.score_token_ids), lens)
             largest = np.abs(expected).max(axis=1, keepdims=True)

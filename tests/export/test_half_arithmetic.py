@@ -35,11 +35,6 @@ def test_products_are_in_16_bits_and_sums_in_32(precision: str, tiny_checkpoint:
             assert weights == [narrow]
         elif node.op_type in ("SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization"):
             assert weights == [ir.DataType.FLOAT]
-    layers = sum(node.op_type == "GroupQueryAttention" for node in graph)
-    casts = [node.attributes["to"].as_int() for node in graph if node.op_type == "Cast"]
-    # A layer: down at both norms and behind the gate; up at both sums, at gate and up. The head's row adds a few.
-    assert casts.count(narrow) <= 3 * layers + 2
-    assert casts.count(ir.DataType.FLOAT) <= 4 * layers + 4
     assert {value.dtype for value in graph.outputs if (value.name or "").startswith("present")} == {narrow}
     assert {value.dtype for value in graph.outputs[:4]} == {ir.DataType.FLOAT}
 

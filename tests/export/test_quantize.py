@@ -228,7 +228,7 @@ def test_8_bit_judges_agree_with_float32(variant: str, tmp_path: Path) -> None:
     np.testing.assert_allclose([grade.score for grade in judge.score(records)], alone, atol=1e-3)
 
 
-def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tiny_judge: Path, tmp_path: Path) -> None:
     spec = export_judge(tiny_checkpoint, tmp_path / "judge", precision="int4", template="brief", verify_judge=False)
     assert spec.agreement is not None
     # Random weights have nothing to spare: how near this comes depends on the words of the built-in criteria.
@@ -237,8 +237,8 @@ def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tmp_p
     nodes = [node.op_type for node in ir.load(tmp_path / "judge" / "model.onnx").graph]
     assert nodes.count("MatMulNBits") >= 4 * spec.num_layers
     assert nodes.count("GatherBlockQuantized") == 1
-    (grade,) = Judge.load(tmp_path / "judge", device="cpu").score([{"instruction": "Name a prime.", "response": "7"}])
-    assert 1 <= grade.score <= 5
+    large = sum(file.stat().st_size for file in (tiny_judge.glob("model.onnx*")))
+    assert sum(file.stat().st_size for file in (tmp_path / "judge").glob("model.onnx*")) < 0.7 * large
 
 
 def test_agreement_is_of_differences_and_ranks() -> None:

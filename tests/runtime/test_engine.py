@@ -1,7 +1,6 @@
 """Readers, rows of prompts that begin alike, and both engines."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +11,16 @@ from lager_onnx import Judge
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
-from lager_onnx.runtime.reader import Reader, shared
-from lager_onnx.runtime.schedule import all_begin_alike, groups_of_prompts
-from lager_onnx.runtime.session import OpenSession, open_session, run_graph
+from lager_onnx.runtime.prefill import Prefill, common_prefix
+from lager_onnx.runtime.schedule import groups_of_prompts, share_half
+from lager_onnx.runtime.session import open_session, run_graph
 
 prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
 
 
 @given(one=st.lists(st.integers(0, 2)), other=st.lists(st.integers(0, 2)))
 def test_shared_counts_the_tokens_of_a_common_beginning(one: list[int], other: list[int]) -> None:
-    length = shared(one, other)
+    length = common_prefix(one, other)
     assert one[:length] == other[:length]
     assert length == min(len(one), len(other)) or one[length] != other[length]
 
@@ -49,46 +48,46 @@ def test_a_long_row_is_cut_so_that_every_core_has_some() -> None:
 
 
 def test_prompts_begin_alike_when_they_share_half_of_the_shortest() -> None:
-    assert all_begin_alike([[1, 2, 3, 4], [1, 2, 9], [1, 2, 5, 5, 5]])
-    assert not all_begin_alike([[1, 2, 3, 4], [1, 9, 9, 9]])
+    assert share_half([[1, 2, 3, 4], [1, 2, 9], [1, 2, 5, 5, 5]])
+    assert not share_half([[1, 2, 3, 4], [1, 9, 9, 9]])
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3])
-def test_what_all_prompts_share_is_read_once_for_all_cores(
-    tiny_judge: Path, cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prefix_that_all_prompts_share_runs_once_for_all_cores(tiny_judge: Path, cores: int) -> None:
     response = [number % 50 for number in range(200)]
     criteria = [[*response, number, *[9] * 20] for number in range(7)]
     session = open_session(tiny_judge / "model.onnx", device="cpu").session
     expected = [run_graph(session, [prompt]) for prompt in criteria]
-    starts = []
-    read = Reader._read_from
-    monkeypatch.setattr(Reader, "_read_from", lambda self, start, ids: (starts.append(start), read(self, start, ids)))
-    got = open_engine(tiny_judge / "model.onnx", device="cpu", threads=cores).start(criteria, 4096)()
-    assert starts.count(0) == 1
-    assert all(start >= 200 for start in starts if start)
+    engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=cores)
+    assert isinstance(engine, CoreEngine)
+    got = engine.start(criteria, 4096)()
+    assert engine.tokens == 200 + 7 * 21
     for one, other in zip(got, expected, strict=True):
         assert one is not None
         for name in OUTPUTS:
             np.testing.assert_allclose(one[name], other[name][0], rtol=1e-4, atol=1e-5)
 
 
-def test_weights_are_packed_once_all_cores_have_read_much_together(
-    tiny_judge: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = []
-
-    def counted(*arguments: Any, **options: Any) -> OpenSession:
-        opened.append(options.get("pack", False))
-        return open_session(*arguments, **options)
-
-    monkeypatch.setattr("lager_onnx.runtime.engine.open_session", counted)
-    monkeypatch.setattr("lager_onnx.runtime.engine._WORTH_PACKING", 100)
+def test_a_judge_that_has_run_many_tokens_says_what_it_said_at_first(tiny_judge: Path) -> None:
+    """Meanwhile its weights are packed."""
     engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=2)
-    text = [number % 50 for number in range(60)]
-    scores = [engine.start([text], 4096)()[0]["score"] for _ in range(4)]  # type: ignore[index]
-    assert opened == [False, True]
-    np.testing.assert_allclose(scores, scores[0], atol=1e-5)
+    random = np.random.default_rng(0)
+    text, *others = (random.integers(0, 50, 400).tolist() for _ in range(8))
+    first, *_, last = (engine.start([prompt], 4096)()[0] for prompt in [text, *others, text])
+    assert first is not None
+    assert last is not None
+    np.testing.assert_allclose(last["layer_logits"], first["layer_logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_results_come_as_soon_as_they_and_those_before_are_there(tiny_judge: Path) -> None:
+    """Of prompts that one core grades one after another, the first is there while the last is not."""
+    engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=1)
+    assert isinstance(engine, CoreEngine)
+    prompts = [[number % 50, *range(50)] * 9 for number in range(40)]
+    results = iter(engine.start(prompts, 4096))
+    next(results)
+    assert engine.tokens < 20 * 459
+    assert len(list(results)) == 39
 
 
 @pytest.fixture
@@ -114,22 +113,21 @@ def test_prompt_by_prompt_gives_what_batches_give(
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_reader_grows_and_forgets_nothing_that_matters(tiny_judge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lager_onnx.runtime.reader._CAPACITY_STEP", 32)
+def test_a_cache_grows_and_forgets_nothing_that_matters(tiny_judge: Path) -> None:
     session = open_session(tiny_judge / "model.onnx", device="cpu").session
-    reader, text = Reader(session, chunk_tokens=64), [number % 50 for number in range(200)]
+    prefill, text = Prefill(session, chunk_tokens=64, capacity_step=32), [number % 50 for number in range(200)]
     for length in (5, 100, 200, 20):  # three buffers, each larger than the one before
-        got, expected = reader.grade(text[:length]), run_graph(session, [text[:length]])
+        got, expected = prefill.grade(text[:length]), run_graph(session, [text[:length]])
         for name in OUTPUTS:
             np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_prompt_that_fails_leaves_the_reader_clean(tiny_judge: Path) -> None:
-    reader = Reader(open_session(tiny_judge / "model.onnx", device="cpu").session, chunk_tokens=8)
-    good = reader.grade([1, 2, 3])
+    prefill = Prefill(open_session(tiny_judge / "model.onnx", device="cpu").session, chunk_tokens=8)
+    good = prefill.grade([1, 2, 3])
     with pytest.raises(GradingError, match="1 prompts of 4 tokens"):
-        reader.grade([1, 2, 3, 10_000])  # no such token
-    np.testing.assert_array_equal(reader.grade([1, 2, 3])["score"], good["score"])
+        prefill.grade([1, 2, 3, 10_000])  # no such token
+    np.testing.assert_array_equal(prefill.grade([1, 2, 3])["score"], good["score"])
 
 
 def test_results_come_in_order_while_windows_overlap(tiny_judge: Path) -> None:

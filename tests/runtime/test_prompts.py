@@ -121,17 +121,17 @@ def test_frames_of_pandas_are_read_row_by_row(tiny_judge: Path) -> None:
 def test_numbers_that_are_not_finite_are_an_error_and_never_a_score(
     tiny_judge: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lager_onnx.runtime.reader import Reader
+    from lager_onnx.runtime.prefill import Prefill
 
     judge = Judge.load(tiny_judge, device="cpu", threads=1)
-    grade = Reader.grade
+    grade = Prefill.grade
 
-    def damaged(self: Reader, prompt: list[int]) -> dict[str, Any]:
+    def damaged(self: Prefill, prompt: list[int]) -> dict[str, Any]:
         outputs = grade(self, prompt)
         outputs["layer_logits"][0, 2, 1] = np.nan
         return outputs
 
-    monkeypatch.setattr(Reader, "grade", damaged)
+    monkeypatch.setattr(Prefill, "grade", damaged)
     (error,) = judge.score([RECORD], on_error="skip")
     assert isinstance(error, RecordError)
     assert "not finite" in str(error)

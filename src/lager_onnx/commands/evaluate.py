@@ -5,7 +5,17 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DATA, DEVICE, JUDGE_DIR, LABEL, ON_ERROR, THREADS, reads_records
+from lager_onnx.commands.options import (
+    CRITERION,
+    DATA,
+    DEVICE,
+    JUDGE_DIR,
+    LABEL,
+    ON_ERROR,
+    PATH,
+    THREADS,
+    reads_records,
+)
 
 
 @click.command()
@@ -16,9 +26,9 @@ from lager_onnx.commands.options import CRITERION, DATA, DEVICE, JUDGE_DIR, LABE
 @click.option("--by", default="dataset,criterion", help="Fields by whose values the records are split, with commas.")
 @click.option("--ablations", is_flag=True, help="Add all combinations of max, expectation, logits and probabilities.")
 @click.option("--resamples", type=click.IntRange(min=1), default=1000, help="Of the bootstrap behind the intervals.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures as JSON, too.")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the figures as CSV, too.")
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write one HTML page with plots, too.")
+@click.option("--json", "json_file", type=PATH, help="Write the figures as JSON, too.")
+@click.option("--csv", "csv_file", type=PATH, help="Write the figures as CSV, too.")
+@click.option("--html", "html_file", type=PATH, help="Write one HTML page with plots, too.")
 @reads_records("labelled")
 @CRITERION
 @ON_ERROR

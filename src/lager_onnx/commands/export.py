@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from lager_onnx.commands.options import PATH
+
 
 @click.command()
 @click.argument("checkpoint")
-@click.argument("judge_dir", type=click.Path(path_type=Path))
+@click.argument("judge_dir", type=PATH)
 @click.option(
     "--scale", default="1-5", help="Range (1-5, 1-9), list (1,3,5) or labels with values (bad=0,ok=1,good=2)."
 )

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, THREADS, reads_records
+from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("records", metavar="[RECORDS]", required=False)
-@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Page to write for RECORDS.")
+@click.option("--html", "html_file", type=PATH, help="Page to write for RECORDS.")
 @click.option("--first", type=click.IntRange(min=1), default=5, help="So many of the records.")
 @reads_records("records")
 @CRITERION

@@ -7,7 +7,19 @@ from typing import Any
 
 import click
 
-JUDGE_DIR = click.argument("judge_dir", type=click.Path(path_type=Path))
+
+class _Path(click.Path):
+    """A path; what no system takes as one is an error of usage."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except ValueError as error:
+            self.fail(f"{value!r} is no path: {error}", param, ctx)
+
+
+PATH = _Path(path_type=Path)
+JUDGE_DIR = click.argument("judge_dir", type=PATH)
 LABEL = click.option(
     "--label",
     default="human_score",

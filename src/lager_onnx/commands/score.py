@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, THREADS, reads_records
+from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("input", metavar="INPUT")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="JSON lines; standard output by default.")
+@click.option("-o", "--output", type=PATH, help="JSON lines; standard output by default.")
 @reads_records("input")
 @CRITERION
 @click.option("--details", is_flag=True, help="Add the baselines, the logits of every layer and the token count.")

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import DEVICE, JUDGE_DIR, THREADS, reads_records
+from lager_onnx.commands.options import DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
 from lager_onnx.models.criteria import SELECTION_ASPECTS
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("records", metavar="RECORDS")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="JSON lines: the records kept.")
+@click.option("-o", "--output", type=PATH, required=True, help="JSON lines: the records kept.")
 @click.option("--keep", default="10%", help="Share or number of records to keep.")
 @click.option(
     "--criteria", default=",".join(SELECTION_ASPECTS), help="Built-in criteria, with commas; the paper's seven aspects."

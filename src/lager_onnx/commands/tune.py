@@ -6,15 +6,23 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DATA, DEVICE, JUDGE_DIR, LABEL, ON_ERROR, THREADS, reads_records
+from lager_onnx.commands.options import (
+    CRITERION,
+    DATA,
+    DEVICE,
+    JUDGE_DIR,
+    LABEL,
+    ON_ERROR,
+    PATH,
+    THREADS,
+    reads_records,
+)
 
 
 @click.command()
 @JUDGE_DIR
 @click.argument("labelled", metavar="LABELLED")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder for the tuned judge; JUDGE_DIR by default."
-)
+@click.option("-o", "--output", type=PATH, help="Folder for the tuned judge; JUDGE_DIR by default.")
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is at OUTPUT already.")
 @click.option("--dry-run", is_flag=True, help="Estimate what tuning brings, and write nothing.")
 @DATA

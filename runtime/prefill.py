@@ -1,4 +1,4 @@
-"""Reads one prompt after another, and what a prompt shares with the one before only once."""
+"""Prefills one prompt after another, and the prefix that a prompt shares with the one before only once."""
 
 from itertools import pairwise
 from typing import Any, Final
@@ -14,29 +14,36 @@ Array = npt.NDArray[Any]
 
 _CAPACITY_STEP = 512
 _DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-# So many tokens at the end are always read: a single token goes through other kernels, which round otherwise.
-_READ_AGAIN: Final = 16
+# So many tokens at the end are always run: a single token goes through other kernels, which round otherwise.
+_ALWAYS_RUN: Final = 16
 
 
-def can_read(session: onnxruntime.InferenceSession) -> bool:
-    """Whether a session's graph takes keys and values of tokens that were read before."""
+def takes_past(session: onnxruntime.InferenceSession) -> bool:
+    """Whether a session's graph takes the keys and values of earlier tokens."""
     return any(value.name == PAST_LENGTH for value in session.get_overridable_initializers())
 
 
-class Reader:
-    """A session with a buffer for the keys and values of one prompt.
+class Prefill:
+    """A session with a KV cache for one prompt.
 
-    The buffer is bound as past and as present of every layer, so attention appends to it in place and nothing
-    is copied. It keeps what was read last; the next prompt is read from where it departs from that. One reader
-    serves one thread; several readers may share a session.
+    The cache is bound as past and as present of every layer, so attention appends to it in place and nothing is
+    copied. It keeps the prompt that ran last; the next one runs from where it departs from that. One of these serves
+    one thread; several may share a session.
 
     Args:
-        session: of a graph that can read; see `can_read`.
-        chunk_tokens: about how many tokens are read at once.
+        session: of a graph that takes a past; see `takes_past`.
+        chunk_tokens: about how many tokens run at once.
+        capacity_step: tokens by which the cache grows.
+
+    Attributes:
+        tokens: how many tokens have run so far; those of a shared prefix run once.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, *, chunk_tokens: int):
-        self._session, self._chunk = session, chunk_tokens
+    def __init__(
+        self, session: onnxruntime.InferenceSession, *, chunk_tokens: int, capacity_step: int = _CAPACITY_STEP
+    ):
+        self._session, self._chunk, self._step = session, chunk_tokens, capacity_step
+        self.tokens = 0
         self._binding = session.io_binding()
         for name in OUTPUTS:
             self._binding.bind_output(name, "cpu")
@@ -46,8 +53,8 @@ class Reader:
         types = {value.name: value.type for value in session.get_overridable_initializers()}
         self._dtype = _DTYPES[types[past(0, PARTS[0])]]
         self._capacity = 0
-        self._buffers: list[Array] = []
-        self._read: list[int] = []
+        self._cache: list[Array] = []
+        self._cached: list[int] = []
 
     def grade(self, prompt: list[int]) -> dict[str, Array]:
         """Grades one prompt, given as token ids.
@@ -59,24 +66,25 @@ class Reader:
             GradingError: onnxruntime could not run.
         """
         self._reserve(len(prompt))
-        start = max(0, min(shared(self._read, prompt), len(prompt) - _READ_AGAIN))
-        self._read = []  # of a prompt that fails, nothing is kept
+        start = max(0, min(common_prefix(self._cached, prompt), len(prompt) - _ALWAYS_RUN))
+        self._cached = []  # of a prompt that fails, nothing is kept
         ids = np.asarray(prompt, dtype=np.int64)[None]
         with grading_errors(1, len(prompt)):
-            self._read_from(start, ids)
-        self._read = prompt
+            self._run_from(start, ids)
+        self.tokens += len(prompt) - start
+        self._cached = prompt
         outputs = self._binding.get_outputs()[: len(OUTPUTS)]
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
         return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
 
-    def adopt(self, other: "Reader") -> None:
-        """Copies what another reader has read, which then need not be read here."""
-        self._reserve(len(other._read))
-        for mine, theirs in zip(self._buffers, other._buffers, strict=True):
-            mine[:, :, : len(other._read)] = theirs[:, :, : len(other._read)]
-        self._read = other._read
+    def copy_cache(self, other: "Prefill") -> None:
+        """Copies what another one has cached, which then need not run here."""
+        self._reserve(len(other._cached))
+        for mine, theirs in zip(self._cache, other._cache, strict=True):
+            mine[:, :, : len(other._cached)] = theirs[:, :, : len(other._cached)]
+        self._cached = other._cached
 
-    def _read_from(self, start: int, ids: Array) -> None:
+    def _run_from(self, start: int, ids: Array) -> None:
         # Chunks of like length: a short one at the end would take as long as half a chunk.
         chunks = max(1, round((ids.shape[1] - start) / self._chunk))
         bounds = np.linspace(start, ids.shape[1], chunks + 1, dtype=np.int64).tolist()
@@ -95,21 +103,21 @@ class Reader:
         self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
 
     def _reserve(self, tokens: int) -> None:
-        """Makes the buffer hold `tokens` tokens; what it held is lost when it grows."""
+        """Makes the cache hold `tokens` tokens; what it held is lost when it grows."""
         if tokens <= self._capacity:
             return
-        self._capacity = -(-tokens // _CAPACITY_STEP) * _CAPACITY_STEP
-        self._read, self._buffers = [], []
+        self._capacity = -(-tokens // self._step) * self._step
+        self._cached, self._cache = [], []
         for layer, (_, heads, _, size) in enumerate(self._shapes):
             for part in PARTS:
-                buffer = np.zeros((1, heads, self._capacity, size), dtype=self._dtype)
-                value = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)  # looks into the array, copies nothing
+                array = np.zeros((1, heads, self._capacity, size), dtype=self._dtype)
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)  # looks into the array, copies nothing
                 self._binding.bind_ortvalue_input(past(layer, part), value)
                 self._binding.bind_ortvalue_output(present(layer, part), value)
-                self._buffers.append(buffer)
+                self._cache.append(array)
 
 
-def shared(one: list[int], other: list[int]) -> int:
+def common_prefix(one: list[int], other: list[int]) -> int:
     """Number of tokens with which both prompts begin."""
     length = min(len(one), len(other))
     if one[:length] == other[:length]:
