@@ -36,7 +36,7 @@ from lager_onnx.models.families.internlm3 import as_llama
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A judge before export: float32 model in eval mode, and its fast tokeniser."""
+    """A language model before export: float32, in eval mode, and its fast tokeniser."""
 
     name: str
     model: PreTrainedModel

@@ -9,14 +9,13 @@ import onnx_ir as ir
 import torch
 
 from lager_onnx.export.calibration import Calibration
-from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
-from lager_onnx.export.package import folder_size, package_versions, write_graph, write_rest
+from lager_onnx.export.describe import describe
+from lager_onnx.export.package import folder_size, write_graph, write_rest
 from lager_onnx.export.passes.weight_precision import DTYPES
 from lager_onnx.export.quantize import narrow, quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.sample_prompts import built_in_records, sample_prompts
-from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify.agreement import Graded, check_agreement, check_unchanged, compare, grade
@@ -24,10 +23,9 @@ from lager_onnx.export.verify.oracle import round_matrices
 from lager_onnx.export.verify.parity import sample_batches, verify
 from lager_onnx.export.verify.products import Product, check_products
 from lager_onnx.models.errors import ExportError
-from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Lens, Origin, Parity, Target
+from lager_onnx.models.spec import JudgeSpec, Lens, Parity, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.new_folder import new_folder
 
@@ -92,34 +90,34 @@ def export_judge(
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
-            judge = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
-        spec = _describe(judge, parsed_scale, prompt_template, lens, layers, answer_prefix)
+            loaded = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
+        spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix)
         scratch = folder.parent
-        with step(f"Trace {judge.architecture}, {spec.num_layers} layers, with optimum"):
-            graph = trace(judge.model, spec.score_token_ids, scratch)
+        with step(f"Trace {loaded.architecture}, {spec.num_layers} layers, with optimum"):
+            graph = trace(loaded.model, spec.score_token_ids, scratch)
         with step("Rewrite the graph: score head, fusions"):
-            rewrite(graph, spec, judge)
+            rewrite(graph, spec, loaded)
         float32 = folder if precision == "fp32" else scratch / "float32"
         with step("Write the judge" if precision == "fp32" else "Write the float32 judge"):
             write_graph(graph, float32)
         if verify_judge:
-            spec = replace(spec, parity=_verify(float32, spec, judge))
+            spec = replace(spec, parity=_verify(float32, spec, loaded))
         if precision != "fp32":
             spec = replace(spec, precision=precision, arithmetic=precision if target == "cuda" else "fp32")
-            spec = _reduce(graph, spec, judge, float32, folder, verify_judge=verify_judge)
+            spec = _reduce(graph, spec, loaded, float32, folder, verify_judge=verify_judge)
         del graph
         (scratch / "traced.onnx").unlink()
-        spec = write_rest(folder, spec, judge.backend.to_str(), judge.config)
+        spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config)
         size = folder_size(folder)
     logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
     return spec
 
 
 def _reduce(
-    graph: ir.Model, spec: JudgeSpec, judge: Checkpoint, float32: Path, folder: Path, *, verify_judge: bool
+    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, float32: Path, folder: Path, *, verify_judge: bool
 ) -> JudgeSpec:
     """Writes the judge in fewer bits than float32, and holds it against what the float32 one in `float32` says."""
-    prompts = sample_prompts(spec, judge.backend, built_in_records("comparison"))
+    prompts = sample_prompts(spec, checkpoint.backend, built_in_records("comparison"))
     scratch, runs_here = float32.parent, spec.arithmetic != "bf16"
     if verify_judge and not runs_here:
         raise ExportError(
@@ -137,7 +135,7 @@ def _reduce(
             check_unchanged(calibration.grade(prompts[some]), before)
 
         with step("Quantise: rotate, calibrate, round"):
-            text = sample_prompts(spec, judge.backend, built_in_records("calibration"))
+            text = sample_prompts(spec, checkpoint.backend, built_in_records("calibration"))
             products = quantize(graph, spec, text, scratch / "calibration", check if verify_judge else None)
     with step("Write the judge"):
         write_graph(graph, folder)
@@ -147,8 +145,8 @@ def _reduce(
         with step("Verify every product against float32 weights"):
             check_products(folder, spec, products, prompts[some], scratch / "products")
     if verify_judge and not products:
-        round_matrices(judge.model, _TORCH_DTYPES[spec.precision])
-        spec = replace(spec, parity=_verify(folder, spec, judge))
+        round_matrices(checkpoint.model, _TORCH_DTYPES[spec.precision])
+        spec = replace(spec, parity=_verify(folder, spec, checkpoint))
     got = grade(folder, prompts, int8=spec.precision == "int8")
     found = compare(got.scores, expected.scores, spec.scale.width)
     logger.info(
@@ -160,63 +158,11 @@ def _reduce(
     return replace(spec, agreement=found)
 
 
-def _describe(
-    judge: Checkpoint,
-    scale: Scale,
-    template: Template,
-    lens: Lens,
-    layers: str,
-    answer_prefix: str,
-) -> JudgeSpec:
-    wrapper = render_wrapper(judge.tokenizer, answer_prefix)
-    wrapper, tokens, ids = find_score_tokens(judge.backend, wrapper, scale)
-    for note in wrapper.notes:
-        logger.warning("    note: %s", note)
-    num_layers = judge.config.num_hidden_layers
-    rows = parse_layers(layers, num_layers)
-    return JudgeSpec(
-        scale=scale,
-        score_tokens=tokens,
-        score_token_ids=ids,
-        num_layers=num_layers,
-        lens=lens,
-        layers=rows,
-        layer_weights=uniform_weights(rows, num_layers),
-        weights_origin=f"untuned: uniform over {len(rows)} of {num_layers + 1} rows",
-        template=template,
-        chat=wrapper,
-        precision="fp32",
-        context_length=_context_length(judge),
-        vocabulary=judge.model.get_input_embeddings().weight.shape[0],
-        source=Origin(
-            checkpoint=Path(judge.name).name,
-            architecture=judge.architecture,
-            model_type=judge.config.model_type,
-            commit=judge.commit,
-        ),
-        versions=package_versions(),
-    )
-
-
-def _context_length(judge: Checkpoint) -> int:
-    """Most tokens that the judge can read.
-
-    LongRoPE turns *all* positions otherwise once a prompt is longer than the original context, which one table of
-    angles cannot do; such a judge keeps to its original context.
-    """
-    scaling = getattr(judge.config, "rope_scaling", None) or {}
-    if "longrope" in (scaling.get("rope_type"), scaling.get("type")):
-        original = scaling.get("original_max_position_embeddings") or judge.config.original_max_position_embeddings
-        logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
-        return int(original)
-    return int(judge.config.max_position_embeddings)
-
-
-def _verify(folder: Path, spec: JudgeSpec, judge: Checkpoint) -> Parity:
-    texts = sample_prompts(spec, judge.backend, _SAMPLES)
-    batches = sample_batches(judge.config, spec.context_length, texts)
+def _verify(folder: Path, spec: JudgeSpec, checkpoint: Checkpoint) -> Parity:
+    texts = sample_prompts(spec, checkpoint.backend, _SAMPLES)
+    batches = sample_batches(checkpoint.config, spec.context_length, texts)
     with step("Verify against PyTorch, layer by layer"):
-        parity = verify(folder, spec, judge.model, batches)
+        parity = verify(folder, spec, checkpoint.model, batches)
     logger.info(
         "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
         "logits %.1e (relative), probabilities %.1e, score %.1e",

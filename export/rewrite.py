@@ -26,7 +26,7 @@ from lager_onnx.models.spec import JudgeSpec
 logger = logging.getLogger(__name__)
 
 
-def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
+def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
     """Turns the traced graph into the float32 judge's, in place.
 
     Raises:
@@ -34,11 +34,11 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
     """
     simplify()(graph)
     anatomy = locate(graph, spec.num_layers)
-    family = _family(anatomy, judge)
+    family = _family(anatomy, checkpoint)
     attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
-        attentions = [family.attention(judge.config, layer) for layer in range(spec.num_layers)]
-        tables = rotary_tables(judge.model, spec.context_length)
+        attentions = [family.attention(checkpoint.config, layer) for layer in range(spec.num_layers)]
+        tables = rotary_tables(checkpoint.model, spec.context_length)
         FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables)(graph)
     pruned = PruneLastLayerPass(anatomy)(graph).modified
     run_passes(
@@ -56,18 +56,19 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, judge: Checkpoint) -> None:
     )
 
 
-def _family(anatomy: Anatomy, judge: Checkpoint) -> Family | None:
-    """The judge's family, if it is a known one and the graph is what it says."""
-    family = family_of(judge.architecture)
+def _family(anatomy: Anatomy, checkpoint: Checkpoint) -> Family | None:
+    """The checkpoint's family, if it is a known one and the graph is what it says."""
+    family = family_of(checkpoint.architecture)
     if family is None:
         logger.warning(
-            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch", judge.architecture
+            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch",
+            checkpoint.architecture,
         )
         return None
     for what, seen, expected in (
-        ("the embedding", anatomy.embedding_ops, family.embedding_ops(judge.config)),
-        ("the unembedding", anatomy.head_ops, family.head_ops(judge.config)),
+        ("the embedding", anatomy.embedding_ops, family.embedding_ops(checkpoint.config)),
+        ("the unembedding", anatomy.head_ops, family.head_ops(checkpoint.config)),
     ):
         if seen != expected:
-            raise ExportError(f"after {what} the graph has {seen}, {judge.architecture} should have {expected}")
+            raise ExportError(f"after {what} the graph has {seen}, {checkpoint.architecture} should have {expected}")
     return family

@@ -22,13 +22,13 @@ def softmax(logits: Numbers) -> Array:
 
 
 def aggregate(layer_weights: Numbers, layer_logits: Numbers) -> Array:
-    """Z = sum_l w_l z_l: weights (L + 1,) and layer logits (..., L + 1, K) to logits (..., K)."""
+    """Sum over l of w(l) z(l): weights (L + 1,) and layer logits (..., L + 1, K) to logits (..., K)."""
     found: Array = np.einsum("l,...lk->...k", layer_weights, layer_logits, dtype=np.float64)
     return found
 
 
 def expected_score(probabilities: Numbers, values: Numbers) -> Array:
-    """sum_s s P(s): probabilities (..., K) and the values (K,) of the scale to scores (...)."""
+    """Sum over s of s P(s): probabilities (..., K) and the values (K,) of the scale to scores (...)."""
     found: Array = np.asarray(probabilities, dtype=np.float64) @ np.asarray(values, dtype=np.float64)
     return found
 

@@ -12,7 +12,7 @@ _HOW = "write a range such as 1-5, a list such as 1,3,5, or labels with values s
 
 @dataclass(frozen=True)
 class Scale:
-    """Candidate scores S of METHOD section 1: `labels` are what the judge writes, `values` what they count.
+    """The candidate scores: `labels` are what the judge writes, `values` what they count.
 
     Raises:
         ScaleError: fewer than two labels, one twice, a value that is not finite, or all values equal.

@@ -96,7 +96,7 @@ class JudgeSpec:
     Attributes:
         scale: labels and values of the K scores.
         score_tokens: text of the K score tokens, as they follow the answer prefix.
-        score_token_ids: their ids (M of METHOD section 1).
+        score_token_ids: their ids.
         num_layers: L, the number of decoder layers; there are L + 1 rows of layer logits.
         lens: "raw" (residual stream as it is) or "norm" (final norm applied to every row).
         layers: rows that may have weight.

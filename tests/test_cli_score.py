@@ -181,7 +181,8 @@ def test_a_run_cut_off_anywhere_resumes_to_the_same_rows(
 def test_a_killed_process_leaves_whole_rows_and_resumes(how: signal.Signals, tiny_judge: Path, tmp_path: Path) -> None:
     count = 4000
     file, output = write(tmp_path / "in.jsonl", [GOOD | {"id": n} for n in range(count)]), tmp_path / "out.jsonl"
-    command = [LAGER, "score", tiny_judge, file, "-o", output, "--batch-tokens", "64", "--threads", "1"]
+    paths = [str(path) for path in (LAGER, "score", tiny_judge, file, "-o", output)]
+    command = [*paths, "--batch-tokens", "64", "--threads", "1"]
     # In a shell's background SIGINT is ignored, and the process would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -43,7 +43,7 @@ def test_the_vocabulary_is_in_the_embedding_only(smollm2_judge: Path) -> None:
     graph = ir.load(smollm2_judge / "model.onnx").graph
     with_vocabulary = [name for name, value in graph.initializers.items() if 49152 in value.shape]
     assert with_vocabulary == ["model.embed_tokens.weight"]
-    assert list(graph.initializers["lager.unembedding"].shape) == [576, 5]
+    assert list(graph.initializers["lager.unembedding"].shape or ()) == [576, 5]
     assert all(49152 not in (value.shape or ()) for node in graph for value in node.outputs)
     # 134.5 million parameters, cosines and sines of 8,192 positions for 32 pairs of channels, and nothing twice
     expected = 4 * (134.515e6 + 2 * 8192 * 32)
@@ -79,7 +79,8 @@ def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smol
     shared = np.array([grade.layer_logits for grade in judge.score(records)])
     session = open_session(smollm2_judge / "model.onnx", device="cpu").session
     encoder = PromptEncoder(smollm2_judge, judge.spec)
-    alone = [run_graph(session, encoder.encode([encoder.turns(record)])) for record in records]
+    prompts = encoder.encode([encoder.turns(record) for record in records])
+    alone = [run_graph(session, [ids]) for ids in prompts if isinstance(ids, list)]
     expected = np.concatenate([outputs["layer_logits"] for outputs in alone])
     np.testing.assert_allclose(shared, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(

@@ -47,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ghost.write_text("")
     folder = tmp_path_factory.mktemp("wheels")
     try:
-        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
+        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
         subprocess.run(build, check=True)
     finally:
         ghost.unlink()
@@ -95,7 +95,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(scripts: Path, what: str) -> None:
-    command = [scripts / "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", what]
+    command = [str(scripts / "pip"), "install", "--quiet", "--constraint", str(ROOT / "constraints.txt"), what]
     subprocess.run(command, check=True)
 
 
@@ -143,7 +143,7 @@ def cpu_only(bare: Path, wheel: Path) -> Path:
 def test_a_real_judge_scores_without_torch(cpu_only: Path, smollm2_judge: Path, tmp_path: Path) -> None:
     installed = json.loads(subprocess.check_output([cpu_only / "pip", "list", "--format", "json"]))
     assert not {package["name"] for package in installed} & set(FORBIDDEN)
-    command = [cpu_only / "lager", "score", smollm2_judge, SAMPLE, "-o", tmp_path / "out.jsonl"]
+    command = [str(each) for each in (cpu_only / "lager", "score", smollm2_judge, SAMPLE, "-o", tmp_path / "out.jsonl")]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     here = subprocess.check_output([Path(sys.executable).with_name("lager"), "score", smollm2_judge, SAMPLE])
     scores = [[json.loads(line)["score"] for line in text.splitlines()] for text in (

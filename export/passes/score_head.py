@@ -1,4 +1,4 @@
-"""Appends the multi-layer score-token head: METHOD section 1 inside the graph."""
+"""Appends the multi-layer score-token head: docs/method.md, sections 1 and 2, as nodes of the graph."""
 
 import onnx_ir as ir
 

@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float32]
 def oracle_layer_logits(
     model: PreTrainedModel, input_ids: npt.NDArray[np.int64], lengths: list[int], token_ids: tuple[int, ...], lens: Lens
 ) -> Array:
-    """z_l = W h(l) + b of METHOD section 1 at the last token of every row, (batch, L + 1, K).
+    """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every row, (batch, L + 1, K).
 
     Row L is read from the model's own logits, rows below from `hidden_states`: whether the last entry of
     `hidden_states` has been through the final norm differs between families and does not matter here.

@@ -1,4 +1,4 @@
-"""What learning the L + 1 layer weights from human labels minimises (METHOD section 3).
+"""What learning the L + 1 layer weights from human labels minimises; see docs/method.md, section 3.
 
 With layer logits Z (records, L + 1, K), values s (K,) and labels h (records,):
 

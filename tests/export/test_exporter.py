@@ -84,7 +84,7 @@ def test_16_bit_bodies_halve_the_matrices_and_keep_the_head(
     assert initializers["lager.unembedding"].dtype.name == "FLOAT"
     for name, value in initializers.items():
         if value.dtype.is_floating_point():
-            in_16_bits = len(value.shape) == 2 and not name.startswith("lager.")
+            in_16_bits = len(value.shape or ()) == 2 and not name.startswith("lager.")
             assert value.dtype.name == (dtype if in_16_bits else "FLOAT"), name
     assert {"attention.0.qkv", "lager.unembedding", "lager.cos.global"} <= set(initializers)
     record = {"instruction": "Name a prime.", "response": "Seven."}

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of
-from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.models.spec import JudgeSpec, Lens
 from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.session import open_session, run_graph
 from support.formulas import layer_logits
@@ -21,7 +21,7 @@ LENGTHS = ([1], [7], [40], [3, 40, 17, 1, 23], [12, 12])
 
 @pytest.mark.parametrize("lens", ["raw", "norm"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_layer_logits_are_pytorch_s(variant: str, lens: str, tmp_path: Path) -> None:
+def test_layer_logits_are_pytorch_s(variant: str, lens: Lens, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
     spec = export_judge(checkpoint, tmp_path / "judge", lens=lens)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()

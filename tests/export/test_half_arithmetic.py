@@ -7,6 +7,7 @@ import pytest
 
 from lager_onnx.export import export_judge
 from lager_onnx.models.errors import ExportError
+from lager_onnx.models.precisions import Precision
 from support.tiny import VARIANTS, make_checkpoint
 
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -21,7 +22,7 @@ def test_fp16_products_agree_with_pytorch(variant: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_products_are_in_16_bits_and_sums_in_32(precision: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_products_are_in_16_bits_and_sums_in_32(precision: Precision, tiny_checkpoint: Path, tmp_path: Path) -> None:
     export_judge(tiny_checkpoint, tmp_path / "judge", precision=precision, target="cuda", verify_judge=False)
     graph = ir.load(tmp_path / "judge" / "model.onnx").graph
     narrow = HALF[precision == "bf16"]

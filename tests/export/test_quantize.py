@@ -21,7 +21,7 @@ from lager_onnx.export.passes.spread import SpreadPass
 from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
 from lager_onnx.export.verify.agreement import compare
 from lager_onnx.models.graph import OUTPUTS
-from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.models.spec import JudgeSpec, Lens
 from lager_onnx.runtime.session import open_session, run_graph
 from support.tiny import VARIANTS, make_checkpoint
 
@@ -32,7 +32,7 @@ NOT_ROTATED = ("gemma", "olmo", "mixtral", "qwen3-moe")
 
 @pytest.mark.parametrize("lens", ["raw", "norm"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_rotated_stream_changes_nothing(variant: str, lens: str, tmp_path: Path) -> None:
+def test_a_rotated_stream_changes_nothing(variant: str, lens: Lens, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
     export_judge(checkpoint, tmp_path / "judge", lens=lens, verify_judge=False)
     graph = ir.load(tmp_path / "judge" / "model.onnx")
@@ -242,7 +242,7 @@ def test_4_bit_judges_are_smaller_and_agree_roughly(tiny_checkpoint: Path, tiny_
 
 
 def test_agreement_is_of_differences_and_ranks() -> None:
-    expected = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
+    expected = np.array([1.0, 2.0, 3.0, 4.0])
     spread = np.sqrt(1.25) / 4
     expected_figures = {"spread": spread, "score": 0.1, "spearman": 1.0, "prompts": 4}
     assert asdict(compare(expected + 0.4, expected, 4)) == pytest.approx(expected_figures)

@@ -11,10 +11,11 @@ from scipy.stats import norm
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import pearson, spearman
 from lager_onnx.runtime.evaluation.evaluate import evaluate
-from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error
+from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error, spearman_of_rows
 from lager_onnx.runtime.labels.groups import group_folds
 from lager_onnx.runtime.labels.labelled import Array, Labelled
 from lager_onnx.runtime.tuning import Loss, fit, fit_as_the_paper, fit_regularised
+from lager_onnx.runtime.tuning.loss import Distance
 
 VALUES = np.arange(1.0, 6.0)
 
@@ -31,7 +32,7 @@ def planted(records: int, *, layers: int = 8, signal: tuple[int, ...] = (3,), se
 
 @pytest.mark.parametrize("distance", ["mae", "mse", "correlation"])
 @pytest.mark.parametrize(("alpha", "strength"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.3), (0.3, 2.0)])
-def test_gradients_are_those_of_finite_differences(distance: str, alpha: float, strength: float) -> None:
+def test_gradients_are_those_of_finite_differences(distance: Distance, alpha: float, strength: float) -> None:
     data, loss = planted(40), Loss(alpha=alpha, distance=distance, strength=strength)
     for seed in range(3):
         v = np.random.default_rng(seed).normal(0, 1, 8)
@@ -114,8 +115,7 @@ def test_intervals_hold_the_figure_and_shrink_with_groups() -> None:
         labels = random.normal(size=number)
         scores = labels + random.normal(size=number)
         groups = [str(row // 3) for row in range(number)]
-        sampled = Resamples.of_groups(groups, 300).sample(lambda rows, s=scores, h=labels: spearman(s[rows], h[rows]))
-        found = sampled.interval
+        found = Resamples.of_groups(groups, 300).sample(spearman_of_rows(scores, labels)).interval
         assert found.low < found.value < found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 2

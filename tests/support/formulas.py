@@ -1,4 +1,4 @@
-"""Layer logits by METHOD section 1, written out per family: a second witness beside the exporter's own oracle."""
+"""Layer logits by docs/method.md, section 1, written out per family: a second witness beside the exporter's."""
 
 import numpy as np
 import torch

@@ -1,8 +1,10 @@
 """Makes runtime/saturating_product.onnx: `PYTHONPATH=tests python -m support.saturating_product`."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 FILE = Path(__file__).parents[2] / "runtime" / "saturating_product.onnx"
@@ -12,16 +14,16 @@ DEPTH, COLUMNS = 64, 16
 def make() -> bytes:
     x = ir.Value(name="x", type=ir.TensorType(ir.DataType.UINT8), shape=ir.Shape(["rows", DEPTH]))
     signs = np.where(np.arange(COLUMNS) % 2, -127, 127).astype(np.int8)
-    tensors = {
+    tensors: dict[str, npt.NDArray[Any]] = {
         "w": np.tile(signs, (DEPTH, 1)),
-        "x_scale": np.float32(1),
+        "x_scale": np.array(1, np.float32),
         "w_scale": np.ones(COLUMNS, np.float32),
-        "x_zero": np.uint8(128),
+        "x_zero": np.array(128, np.uint8),
     }
     made = [
         ir.Value(
-            name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(np.shape(array)),
-            type=ir.TensorType(ir.DataType.from_numpy(np.asarray(array).dtype)),
+            name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape),
+            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
         )
         for name, array in tensors.items()
     ]  # fmt: skip
