@@ -73,7 +73,7 @@ PRECISIONS: Final[dict[Precision, Body]] = {
     "bf16": Body("bfloat16", "float32", agreement=AgreementLimits(0.02, 0.9)),
     "int8": Body(
         "8 bits, a scale for each output channel", "8-bit integers",
-        products=ProductLimits(0.06, 0.01, 0.003), agreement=AgreementLimits(0.04, 0.9),
+        products=ProductLimits(0.06, 0.01, 0.003), agreement=AgreementLimits(0.05, 0.9),
     ),
     "int4": Body(
         "4 bits, a scale for every 32 inputs of an output channel", "4-bit weights, 8-bit activations",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.models.values import visible
 
 _BAR: Final = 40  # characters for the largest weight
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
@@ -20,9 +21,10 @@ def describe(spec: JudgeSpec) -> str:
         "against PyTorch": _parity(spec),
         "against float32": _agreement(spec),
         "weights": spec.weights_origin,
+        "note": "; ".join(spec.chat.notes),
         "made with": ", ".join(f"{name} {version}" for name, version in spec.versions.items()),
     }
-    lines = [f"{name + ':':17s}{value}" for name, value in facts.items() if value]
+    lines = [f"{name + ':':17s}{visible(value)}" for name, value in facts.items() if value]
     return "\n".join([*lines, "", "layer weights", *weight_bars(spec)])
 
 

@@ -17,6 +17,7 @@ from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
+from lager_onnx.runtime.records.layouts import as_judged
 from lager_onnx.runtime.session import Device
 
 BATCH_TOKENS = 4096
@@ -94,10 +95,17 @@ class Judge:
         batch_tokens: int = ...,
         on_error: Literal["raise"] = ...,
         progress: bool = ...,
+        fields: Mapping[str, str] | None = ...,
     ) -> list[Grade]: ...
     @overload
     def score(
-        self, records: Iterable[Record], *, batch_tokens: int = ..., on_error: Literal["skip"], progress: bool = ...
+        self,
+        records: Iterable[Record],
+        *,
+        batch_tokens: int = ...,
+        on_error: Literal["skip"],
+        progress: bool = ...,
+        fields: Mapping[str, str] | None = ...,
     ) -> list[Grade | RecordError]: ...
     def score(
         self,
@@ -106,6 +114,7 @@ class Judge:
         batch_tokens: int = BATCH_TOKENS,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,
+        fields: Mapping[str, str] | None = None,
     ) -> Any:
         """Grades records.
 
@@ -117,6 +126,7 @@ class Judge:
             batch_tokens: most tokens in a batch, padding included.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
+            fields: which field of a record the judge reads as what: `{"response": "answer"}`.
 
         Returns:
             One `Grade` a record, in order; with "skip", the `RecordError` in its place where there is none.
@@ -132,7 +142,8 @@ class Judge:
             names = [str(name) for name in records.columns]  # type: ignore[attr-defined]
             records = (dict(zip(names, row, strict=True)) for row in records.itertuples(index=False, name=None))
         results: list[Grade | RecordError] = []
-        stream = self.score_stream(records, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
+        judged = (_judged(record, fields) for record in records) if fields else records
+        stream = self.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
         counted = tqdm(stream, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
@@ -190,6 +201,13 @@ class Judge:
             scale=self.spec.scale,
             tokens=len(prompt),
         )
+
+
+def _judged(record: Record, fields: Mapping[str, str]) -> Record | RecordError:
+    try:
+        return as_judged(record, fields)
+    except RecordError as error:
+        return error
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

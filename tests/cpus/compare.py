@@ -51,7 +51,7 @@ def main() -> int:
     judges, records = make_judges(), make_records()
     here = grade([sys.executable], judges, records)
     lowest, highest = min(here["scores"]["fp32"]), max(here["scores"]["fp32"])
-    assert highest - lowest > 0.4, "scores must differ between records, or they would agree whatever multiplies"
+    assert highest - lowest > 0.3, "scores must differ between records, or they would agree whatever multiplies"
     wheels = arm64()
     x86 = ("qemu-x86_64-static", sys.executable)
     arm = ("qemu-aarch64-static", "-L", str(ARM), str(ARM / "usr/bin/python3.11"))
@@ -85,7 +85,7 @@ def make_judges() -> Path:
     """A small judge of every precision, made on this machine."""
     folder = WORK / "judges"
     shutil.rmtree(folder, ignore_errors=True)
-    checkpoint = make_checkpoint(WORK / "checkpoint", *VARIANTS["llama"], head=0.1)
+    checkpoint = make_checkpoint(WORK / "checkpoint", *VARIANTS["llama"], head=0.2, body=0.6)
     for precision in get_args(Precision):
         export_judge(checkpoint, folder / precision, precision=precision, template="brief", verify_judge=False)
     return folder

@@ -135,3 +135,13 @@ def test_numbers_that_are_not_finite_are_an_error_and_never_a_score(
     (error,) = judge.score([RECORD], on_error="skip")
     assert isinstance(error, RecordError)
     assert "not finite" in str(error)
+
+
+def test_other_names_of_fields_are_given_to_score(tiny_judge: Path) -> None:
+    judge = Judge.load(tiny_judge, device="cpu")
+    (expected,) = judge.score([RECORD])
+    records = [{"question": "Name a prime.", "answer": "Seven."}, {"question": "Name a prime."}]
+    got, error = judge.score(records, fields={"instruction": "question", "response": "answer"}, on_error="skip")
+    assert not isinstance(got, RecordError)
+    assert got.score == pytest.approx(expected.score, abs=1e-5)
+    assert "field answer is missing; the record has question" in str(error)
