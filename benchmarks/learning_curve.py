@@ -41,7 +41,7 @@ FOLDS = 5
 def main(judge_dir: Path, labelled: str, label: str, sizes: str, repeats: int) -> None:
     """Learning curves of the recipes."""
     judge = Judge.load(judge_dir)
-    rows = read_labelled(labelled, judge.spec.scale, field=label)
+    rows = read_labelled(labelled, judge.spec.scale, field=label).rows
     data, groups = labelled_logits(judge, rows), [row.group for row in rows]
     click.echo("| labels | recipe | " + " | ".join(METRICS) + " |\n|---|---|" + "---|" * len(METRICS))
     for size in map(int, sizes.split(",")):

@@ -50,7 +50,7 @@ def main(
     sets = {title: prompts_of(encoder, *size) for title, size in SETS.items()}
     if records:
         rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()[:first]]
-        sets[f"{len(rows)} records of {records.stem}"] = encoder.encode(list(map(encoder.turns, rows)))
+        sets[f"{len(rows)} records of {records.stem}"] = [encoder.ids(encoder.turns(row)) for row in rows]
     (judges / "peers").mkdir(exist_ok=True)
     names = [name for name in CONTENDERS if not only or only in name]
     log = judges / "peers" / "runs.jsonl"
@@ -111,7 +111,7 @@ def prompts_of(encoder: PromptEncoder, length: int, count: int) -> list[list[int
     made = []
     for number in range(count):
         order = texts[number % len(texts) :] + texts[: number % len(texts)]
-        (ids,) = encoder.encode([Turns(f"{number} " + " ".join(order * 3))])
+        ids = encoder.ids(Turns(f"{number} " + " ".join(order * 3)))
         made.append([1000 + 100 * length + number, *ids[: length - 9], *ids[-8:]])
     return [[token % 49_000 for token in prompt] for prompt in made]
 

@@ -55,7 +55,7 @@ class PromptEncoder:
         self._control_ids = np.fromiter(self._control, np.int64, len(self._control))
         longest_first = sorted(self._control.values(), key=lambda token: len(token.content), reverse=True)
         self._control_pattern = re.compile("|".join(map(_pattern, longest_first)) or "(?!)")
-        self._own_control = self._count_control(self._ids(self._wrap(Turns("x"))))
+        self._own_control = self._count_control(self._encode(self._wrap(Turns("x"))))
 
     @property
     def vocabulary_size(self) -> int:
@@ -97,6 +97,17 @@ class PromptEncoder:
             except RecordError as error:
                 found.append(error)
         return found
+
+    def ids(self, turns: Turns) -> list[int]:
+        """Token ids of one prompt.
+
+        Raises:
+            RecordError: the judge cannot read it.
+        """
+        (ids,) = self.encode([turns])
+        if isinstance(ids, RecordError):
+            raise ids
+        return ids
 
     def _checked(self, turns: Turns, ids: list[int]) -> list[int]:
         """The ids, or those of the careful way where the record holds control tokens.
@@ -140,21 +151,21 @@ class PromptEncoder:
         front = max((match.end() for match in self._control_pattern.finditer(chat.before)), default=0)
         header = [match.span() for match in self._control_pattern.finditer(chat.after)]
         if not header:  # nothing cuts the prompt after the user's turn
-            return [*self._ids(chat.before[:front]), *self._literal_ids(prompt[front:])]
+            return [*self._encode(chat.before[:front]), *self._literal_ids(prompt[front:])]
         first, last = header[0][0], header[-1][1]
         answer = chat.after[last:] + chat.opening(turns.feedback)
         user = prompt[front : len(prompt) - len(chat.after[first:last] + answer)]
         return [
-            *self._ids(chat.before[:front]),
+            *self._encode(chat.before[:front]),
             *self._literal_ids(user),
-            *self._ids(chat.after[first:last]),
+            *self._encode(chat.after[first:last]),
             *self._literal_ids(answer),
         ]
 
     def _literal_ids(self, text: str) -> list[int]:
         return list(self._literal.encode(text, add_special_tokens=False).ids)
 
-    def _ids(self, text: str) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     @cached_property

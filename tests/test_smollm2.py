@@ -79,8 +79,8 @@ def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smol
     shared = np.array([grade.layer_logits for grade in judge.score(records)])
     session = open_session(smollm2_judge / "model.onnx", device="cpu").session
     encoder = PromptEncoder(smollm2_judge, judge.spec)
-    prompts = encoder.encode([encoder.turns(record) for record in records])
-    alone = [run_graph(session, [ids]) for ids in prompts if isinstance(ids, list)]
+    prompts = [encoder.ids(encoder.turns(record)) for record in records]
+    alone = [run_graph(session, [ids]) for ids in prompts]
     expected = np.concatenate([outputs["layer_logits"] for outputs in alone])
     np.testing.assert_allclose(shared, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(

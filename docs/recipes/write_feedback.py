@@ -48,7 +48,7 @@ def main(checkpoint: str, judge_dir: Path, records: str, output: Path, batch: in
         for first in tqdm(range(done, len(rows), batch), unit=" batches"):
             some = rows[first : first + batch]
             turns = [encoder.turns({**record, "feedback": ""}) for record in some]
-            prompts = [[*ids[:-prefix], *begun] for ids in encoder.encode(turns)]
+            prompts = [[*encoder.ids(each)[:-prefix], *begun] for each in turns]
             inputs = tokenizer.pad({"input_ids": prompts}, return_tensors="pt")
             with torch.inference_mode():
                 written = model.generate(

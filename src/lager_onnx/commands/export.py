@@ -43,7 +43,7 @@ from lager_onnx.commands.options import PATH
     help="cuda: an fp16 or bf16 judge multiplies in 16 bits too and adds in float32. cpu: arithmetic that every "
     "provider can do.",
 )
-@click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch after writing it.")
+@click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch and float32; keep it.")
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--trust-remote-code", is_flag=True, help="Run the Python code that ships with the checkpoint.")

@@ -34,9 +34,7 @@ def prompt(judge_dir: Path, source: Any, criterion: str | None, as_json: bool) -
             if row.error:
                 raise row.error
             turns = encoder.turns(with_criterion(as_judged(row.record, source.fields), criterion))
-            (ids,) = encoder.encode([turns])
-            if isinstance(ids, RecordError):
-                raise ids
+            ids = encoder.ids(turns)
         except RecordError as error:
             raise RecordError(f"{row.where}: {error}") from error
         text = encoder.spec.chat.wrap(turns.user, turns.feedback)

@@ -81,6 +81,7 @@ def tune(
     """
     import numpy as np  # noqa: PLC0415
 
+    from lager_onnx.models.errors import LabelError  # noqa: PLC0415
     from lager_onnx.runtime.files import shown  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
 
@@ -99,7 +100,10 @@ def tune(
     graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
     given = {name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None}
     learn = tuning.recipe(recipe, epochs=epochs, **given)
-    found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+    try:
+        found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+    except LabelError as error:
+        raise LabelError(f"{source.name}: {error}") from error
     click.echo(found.describe(len(rows), len(set(groups)), folds))
     if read.left_out:
         click.echo(read.describe(), err=True)
