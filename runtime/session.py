@@ -17,7 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError, LagerError
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
-from lager_onnx.runtime.exact_products import prove_exact_products
+from lager_onnx.runtime.exact_products import make_products_exact
 from lager_onnx.runtime.files import shown
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def open_session(
         pack: copy the weights into the order in which the CPU's matrix products read them. For many prompts it
             pays: 10% more tokens a second, for 0.4 s and 0.5 GB at the start (SmolLM2-135M in float32). Otherwise
             they are used as they lie in the mapped file.
-        int8: the graph multiplies in 8 bits; on the CPU, prove first that such products are exact here.
+        int8: the graph multiplies in 8 bits; on the CPU, make sure first that such products are exact here.
 
     Raises:
         DeviceError: CUDA was asked for and cannot run, or products in 8 bits are not exact here.
@@ -77,9 +77,7 @@ def open_session(
         # Whoever installed the CPU build knows; a CUDA build that does not run is worth a word.
         quiet = _CUDA not in onnxruntime.get_available_providers()
         logger.log(logging.DEBUG if quiet else logging.WARNING, "running on the CPU: %s", reason)
-    if int8:
-        prove_exact_products(_session_options(threads, pack=pack))
-    return _open(model, _CPU, threads, pack=pack)
+    return _open(model, _CPU, threads, pack=pack, int8=int8)
 
 
 def run_graph(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -> dict[str, npt.NDArray[np.float32]]:
@@ -139,8 +137,6 @@ def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -
     options.intra_op_num_threads = threads or 0
     # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Without VNNI, x86 would add products of bytes in 16 bits and cut off what does not fit.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     if not pack:
         options.add_session_config_entry("session.disable_prepacking", "1")
     # Errors are raised, and say more there; of a CUDA provider that does not start, only the log tells.
@@ -148,8 +144,10 @@ def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -
     return options
 
 
-def _open(model: Path, provider: str, threads: int | None, *, pack: bool) -> OpenSession:
+def _open(model: Path, provider: str, threads: int | None, *, pack: bool, int8: bool = False) -> OpenSession:
     options = _session_options(threads, pack=pack, provider=provider)
+    if int8:
+        make_products_exact(options)
     fallback = {"enable_fallback": provider != _CPU}  # to the CPU; on the CPU it would only print
     with graph_errors(model):
         chosen = [(provider, _PROVIDER_OPTIONS[provider])]

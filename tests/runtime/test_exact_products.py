@@ -10,7 +10,7 @@ import pytest
 from lager_onnx import Judge
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.runtime import exact_products, session
-from lager_onnx.runtime.exact_products import prove_exact_products
+from lager_onnx.runtime.exact_products import make_products_exact, wrong_sum
 from support import saturating_product
 
 
@@ -28,7 +28,9 @@ def test_sums_of_the_stored_product_do_not_fit_16_bits() -> None:
 
 @pytest.mark.parametrize("pack", [False, True])
 def test_products_are_exact_in_the_options_of_a_judge(pack: bool) -> None:
-    prove_exact_products(session._session_options(1, pack=pack))
+    options = session._session_options(1, pack=pack)
+    make_products_exact(options)
+    assert wrong_sum(options) is None
 
 
 def test_a_sum_that_is_cut_off_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +41,7 @@ def test_a_sum_that_is_cut_off_is_an_error(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "product.onnx").write_bytes(model.SerializeToString())
     monkeypatch.setattr(exact_products, "_MODEL", tmp_path / "product.onnx")
     with pytest.raises(DeviceError, match="not exact on this processor"):
-        prove_exact_products(onnxruntime.SessionOptions())
+        make_products_exact(onnxruntime.SessionOptions())
 
 
 @pytest.mark.parametrize(("precision", "proofs"), [("int8", 2), ("fp32", 0)])
@@ -47,9 +49,23 @@ def test_every_session_of_an_int8_judge_is_proved(
     precision: str, proofs: int, tiny_judges: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proved: list[onnxruntime.SessionOptions] = []
-    monkeypatch.setattr(session, "prove_exact_products", proved.append)
+    monkeypatch.setattr(session, "make_products_exact", proved.append)
     judge = Judge.load(tiny_judges[precision], device="cpu", threads=2)
     judge.score([{"instruction": "Name a prime.", "response": "good " * number} for number in range(1, 9)])
     assert len(proved) == proofs
-    options = [each.get_session_config_entry("session.x64quantprecision") for each in proved]
-    assert options == ["1"] * proofs
+
+
+def test_the_option_that_makes_products_exact_is_set_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with AVX2 alone, which `make test-cpus` emulates."""
+
+    def saturating(options: onnxruntime.SessionOptions) -> tuple[float, float] | None:
+        try:
+            options.get_session_config_entry("session.x64quantprecision")
+        except RuntimeError:  # not set
+            return 1000.0, 600.0
+        return None
+
+    options = onnxruntime.SessionOptions()
+    monkeypatch.setattr(exact_products, "wrong_sum", saturating)
+    make_products_exact(options)
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
