@@ -38,7 +38,7 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
             weight.type = ir.TensorType(dtype)
             for node, index in uses:
                 if node.op_type == "Gather" and index == 0:
-                    _widen_after(graph, node)
+                    _widen_after(graph, node, dtype)
                 else:
                     widened = ir.node("Cast", [weight], {"to": ir.DataType.FLOAT})
                     graph.insert_before(node, widened)
@@ -46,13 +46,13 @@ class WeightPrecisionPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-def _widen_after(graph: ir.Graph, node: ir.Node) -> None:
+def _widen_after(graph: ir.Graph, node: ir.Node, dtype: ir.DataType) -> None:
     narrow = node.outputs[0]
     uses = [(use.node, use.idx) for use in narrow.uses()]
     widened = ir.node("Cast", [narrow], {"to": ir.DataType.FLOAT})
     graph.insert_after(node, widened)
     widened.outputs[0].shape, widened.outputs[0].type = narrow.shape, narrow.type
-    narrow.type = None
+    narrow.type = ir.TensorType(dtype)
     for user, index in uses:
         user.replace_input_with(index, widened.outputs[0])
 
