@@ -105,7 +105,7 @@ COMMANDS = {
     "inspect": ("cpu,tune", ["in.jsonl", "--html", "page.html"]),
     "bench": ("cpu", []),
     "evaluate": ("cpu,tune", ["in.jsonl"]),
-    "tune": ("cpu", ["in.jsonl", "--dry-run"]),
+    "tune": ("cpu,tune", ["in.jsonl", "--dry-run"]),
     "export": ("cpu,export", ["other"]),
 }
 

@@ -11,6 +11,8 @@ _EXTRA_OF: Final = {
     "onnxscript": "cpu,export", "gguf": "cpu,export", "accelerate": "cpu,export", "safetensors": "cpu,export",
     "huggingface_hub": "cpu,export", "jinja2": "cpu,export", "pyarrow": "cpu,parquet",
 }  # fmt: skip
+# What a command needs besides, so that one installation is enough.
+_EXTRA_OF_COMMAND: Final = {"export": "cpu,export", "tune": "cpu,tune", "evaluate": "cpu,tune"}
 
 
 def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageError | None:
@@ -19,8 +21,8 @@ def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageE
     extra = _EXTRA_OF.get(package)
     if extra is None or not isinstance(error, ModuleNotFoundError):
         return None
-    if needed_for == "export":
-        extra = "cpu,export"
+    if package != "pyarrow":  # one input's format, not the command, needs that
+        extra = _EXTRA_OF_COMMAND.get(needed_for, extra)
     gpu = f", or 'lager-onnx[{extra.replace('cpu', 'gpu', 1)}]' for an NVIDIA GPU" if extra == "cpu" else ""
     what = f"lager {needed_for} needs" if needed_for else "this needs"
     return MissingPackageError(
