@@ -19,7 +19,7 @@ test: $(VENV)/.installed
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
 
-# 200 kills, 10,000 random inputs, 1,000 mutated judges: about 20 minutes.
+# 200 kills, 10,000 random inputs, 1,000 mutated judges: about three minutes.
 test-attack: $(VENV)/.installed
 	ATTACK=full $(BIN)/pytest tests/attack --no-cov -s --timeout 3600
 

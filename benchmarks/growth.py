@@ -17,7 +17,7 @@ REPEATS = 3
 LENGTHS, NUMBERS, CRITERIA = (64, 128, 256, 512, 1024, 2048), (1, 2, 4, 8), (1, 2, 4, 7)
 DEPTHS = (10, 20, 30)
 # Tokens of the built-in template round a response of 400 and an instruction of 80: before a criterion, and from it on
-# (mean of the seven aspects by which data is selected).
+# (mean of the seven criteria by which data is selected).
 RESPONSE, RUBRIC = 596, 47
 
 

@@ -67,7 +67,7 @@ CRITERIA: dict[str, Criterion] = {
         "It helps to do serious harm.",
         "It can do no harm, and it is no more guarded than it must be.",
     ),
-    # The other aspects by which the paper selects instruction data, relevance being the seventh. All seven begin alike:
+    # The other criteria by which the paper selects instruction data; relevance is the seventh. All seven begin alike:
     # what they share of the prompt is read once.
     "answer-accuracy": Criterion(
         "Is the response accurate?",
@@ -101,7 +101,7 @@ CRITERIA: dict[str, Criterion] = {
     ),
 }
 
-SELECTION_ASPECTS = (
+SELECTION_CRITERIA = (
     "answer-accuracy", "logical-consistency", "relevance", "fluency-and-clarity", "length-appropriateness", "diversity",
     "instruction-difficulty",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Keeps the best of a set of records: graded under several aspects, ordered by the mean score."""
+"""Keeps the best of a set of records: graded under several criteria, ordered by the mean score."""
 
 import math
 import re
@@ -21,7 +21,7 @@ _RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
 
 @dataclass(frozen=True)
 class Graded:
-    """A record with its scores by aspect, and what was wrong with it where it has not all of them."""
+    """A record with its scores by criterion, and what was wrong with it where it has not all of them."""
 
     record: Mapping[str, Any]
     scores: Scores
@@ -29,7 +29,7 @@ class Graded:
 
     @property
     def mean(self) -> float:
-        """Mean score over the aspects."""
+        """Mean score over the criteria."""
         return math.fsum(self.scores.values()) / len(self.scores)
 
 
@@ -48,17 +48,17 @@ def how_many(keep: str, records: int) -> int:
     return int(number)
 
 
-def grade_aspects(
+def grade_under_criteria(
     judge: Judge,
     rows: Sequence[Row],
-    aspects: Sequence[str],
+    criteria: Sequence[str],
     results: ResultFile,
     *,
     on_error: Literal["stop", "skip"] = "stop",
     batch_tokens: int = BATCH_TOKENS,
     fields: Mapping[str, str] | None = None,
 ) -> list[Graded]:
-    """Grades every record under every aspect.
+    """Grades every record under every criterion.
 
     Each grade is a line of `results` (number of the record, criterion, score or error) as it comes; those that an
     interrupted run has written there are not computed again.
@@ -67,50 +67,50 @@ def grade_aspects(
         RecordError: a record that cannot be graded, unless `on_error` is "skip".
         OutputError: the results are of another run.
     """
-    pairs = [(number, aspect) for number in range(len(rows)) for aspect in aspects]
+    pairs = [(number, criterion) for number in range(len(rows)) for criterion in criteria]
     lines = list(_kept(results, pairs))
     left = pairs[len(lines) :]
     grades = judge.score_stream(
-        (_aspect(rows[number], aspect, fields) for number, aspect in left),
+        (_under(rows[number], criterion, fields) for number, criterion in left),
         batch_tokens=batch_tokens,
         fail_fast=on_error == "stop",
     )
     bar = tqdm(grades, total=len(pairs), initial=len(lines), unit=" grades", disable=None, file=sys.stderr)
     try:
-        for (number, aspect), grade in zip(left, bar, strict=True):
+        for (number, criterion), grade in zip(left, bar, strict=True):
             if isinstance(grade, RecordError) and on_error == "stop":
                 raise RecordError(f"{rows[number].where}: {grade}") from grade
-            line: dict[str, Any] = {"record": number, "criterion": aspect}
+            line: dict[str, Any] = {"record": number, "criterion": criterion}
             line |= {"error": str(grade)} if isinstance(grade, RecordError) else {"score": grade.score}
             results.write(line)
             lines.append(line)
     except KeyboardInterrupt as error:
         raise StoppedError("stopped. All grades so far are written; go on with --resume") from error
-    return [_graded(row, lines[n * len(aspects) : (n + 1) * len(aspects)]) for n, row in enumerate(rows)]
+    return [_graded(row, lines[n * len(criteria) : (n + 1) * len(criteria)]) for n, row in enumerate(rows)]
 
 
 def best(graded: Sequence[Graded], keep: int) -> list[Graded]:
     """The `keep` records with the highest mean score, in their own order; of equals those that come first.
 
     Raises:
-        OutputError: fewer records have a score under every aspect.
+        OutputError: fewer records have a score under every criterion.
     """
     whole = [number for number, each in enumerate(graded) if not each.error]
     if len(whole) < keep:
-        raise OutputError(f"{keep} records are to be kept, but only {len(whole)} have a score under every aspect")
+        raise OutputError(f"{keep} records are to be kept, but only {len(whole)} have a score under every criterion")
     chosen = sorted(whole, key=lambda number: (-graded[number].mean, number))[:keep]
     return [graded[number] for number in sorted(chosen)]
 
 
-def _aspect(row: Row, aspect: str, fields: Mapping[str, str] | None) -> Any:
-    """What the judge sees of a row under an aspect, its own criterion put aside; the error of one that is not read."""
+def _under(row: Row, criterion: str, fields: Mapping[str, str] | None) -> Any:
+    """What the judge sees of a row under a criterion, its own put aside; the error of one that is not read."""
     if row.error:
         return row.error
     try:
         record = as_judged(row.record, fields)
     except RecordError as error:
         return error
-    return {name: value for name, value in record.items() if name not in _RUBRIC_FIELDS} | {"criterion": aspect}
+    return {name: value for name, value in record.items() if name not in _RUBRIC_FIELDS} | {"criterion": criterion}
 
 
 def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dict[str, Any]]:

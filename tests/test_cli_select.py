@@ -10,11 +10,11 @@ from click.testing import CliRunner, Result
 
 from lager_onnx import Judge
 from lager_onnx.cli import main
-from lager_onnx.models.criteria import CRITERIA, SELECTION_ASPECTS
+from lager_onnx.models.criteria import CRITERIA, SELECTION_CRITERIA
 from lager_onnx.models.errors import OutputError
 from lager_onnx.runtime.select import Graded, best, how_many
 
-ASPECTS = ("relevance", "fluency")
+NAMES = ("relevance", "fluency")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def records(tmp_path: Path) -> Path:
 
 
 def select(judge: Path, records: Path, *more: object) -> Result:
-    arguments = ["select", judge, records, "-o", records.with_name("out.jsonl"), "--criteria", ",".join(ASPECTS), *more]
+    arguments = ["select", judge, records, "-o", records.with_name("out.jsonl"), "--criteria", ",".join(NAMES), *more]
     return CliRunner().invoke(main, [str(argument) for argument in [*arguments, "--device", "cpu"]])
 
 
@@ -37,12 +37,12 @@ def test_the_best_by_mean_score_are_kept_in_their_order(tiny_judge: Path, record
     result = select(tiny_judge, records, "--keep", "25%")
     assert result.exit_code == 0, result.output
     judge, rows = Judge.load(tiny_judge, device="cpu"), lines(records)
-    means = np.mean([[g.score for g in judge.score([r | {"criterion": a} for r in rows])] for a in ASPECTS], axis=0)
+    means = np.mean([[g.score for g in judge.score([r | {"criterion": a} for r in rows])] for a in NAMES], axis=0)
     kept = lines(records.with_name("out.jsonl"))
     assert [row["id"] for row in kept] == sorted((np.argsort(-means, kind="stable")[:3] + 1).tolist())
     for row in kept:
         assert row["score"] == pytest.approx(means[row["id"] - 1], abs=1e-4)
-        assert set(row["scores"]) == set(ASPECTS)
+        assert set(row["scores"]) == set(NAMES)
         assert row["criterion"] == "x"
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_kept_is_refused(keep: str) -> None:
         how_many(keep, 25)
 
 
-def test_the_papers_aspects_are_criteria() -> None:
-    assert len(SELECTION_ASPECTS) == 7
-    assert set(SELECTION_ASPECTS) <= set(CRITERIA)
-    assert all(CRITERIA[name].question.startswith("Is the ") for name in SELECTION_ASPECTS)  # read once
+def test_the_papers_criteria_are_built_in() -> None:
+    assert len(SELECTION_CRITERIA) == 7
+    assert set(SELECTION_CRITERIA) <= set(CRITERIA)
+    assert all(CRITERIA[name].question.startswith("Is the ") for name in SELECTION_CRITERIA)  # read once

@@ -11,7 +11,7 @@ _LENGTHS = slice(5, 7)  # inputs of GroupQueryAttention: last position of every 
 
 
 class CachePass(ir.passes.InPlacePass):
-    """Lets a prompt be read in pieces, each behind the keys and values of the pieces before.
+    """Lets a prompt be prefilled in chunks, each behind the keys and values of the chunks before.
 
         before: q, k, v ─ GroupQueryAttention(lengths) ─ context
         after:  q, k, v ┐

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lager_onnx.commands.options import DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
-from lager_onnx.models.criteria import SELECTION_ASPECTS
+from lager_onnx.models.criteria import SELECTION_CRITERIA
 
 
 @click.command()
@@ -15,7 +15,7 @@ from lager_onnx.models.criteria import SELECTION_ASPECTS
 @click.option("-o", "--output", type=PATH, required=True, help="JSON lines: the records kept.")
 @click.option("--keep", default="10%", help="Share or number of records to keep.")
 @click.option(
-    "--criteria", default=",".join(SELECTION_ASPECTS), help="Built-in criteria, with commas; the paper's seven aspects."
+    "--criteria", default=",".join(SELECTION_CRITERIA), help="Built-in criteria, with commas; the paper's seven."
 )
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", help="skip: leave such records out.")
 @click.option("--resume", is_flag=True, help="Go on after the grades of an interrupted run.")
@@ -50,21 +50,21 @@ def select(
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
     from lager_onnx.runtime.results import ResultFile, join  # noqa: PLC0415
-    from lager_onnx.runtime.select import best, grade_aspects, how_many  # noqa: PLC0415
+    from lager_onnx.runtime.select import best, grade_under_criteria, how_many  # noqa: PLC0415
 
     if output.exists() and not overwrite:
         raise OutputError(f"{shown(output)} exists already: give another name, or --overwrite to replace it")
     grades = output.with_name(output.name + ".grades.jsonl")
     for file in (output, grades):
         check_output(file, source.path)
-    aspects = [name.strip() for name in criteria.split(",") if name.strip()]
-    if not aspects:
+    names = [name.strip() for name in criteria.split(",") if name.strip()]
+    if not names:
         raise click.UsageError("--criteria names none")
     rows = list(read_rows(source))
     number = how_many(keep, len(rows))
     judge = Judge.load(judge_dir, device=device, threads=threads)
     with ResultFile(grades, resume=resume, overwrite=overwrite) as results:
-        graded = grade_aspects(judge, rows, aspects, results, on_error=on_error, fields=source.fields)
+        graded = grade_under_criteria(judge, rows, names, results, on_error=on_error, fields=source.fields)
     chosen = best(graded, number)
     with ResultFile(output, overwrite=overwrite) as kept:
         for each in chosen:
