@@ -55,8 +55,7 @@ def render_wrapper(tokenizer: PreTrainedTokenizerBase, answer_prefix: str) -> Ch
             raise CheckpointError(
                 "the chat template changes the text of the user's turn, so it cannot be rendered once"
             )
-    for mend in (_opened, _closed_thought):
-        wrapper = mend(wrapper, render)
+    wrapper = _closed_thought(_opened(wrapper, render))
     return replace(wrapper, notes=(*wrapper.notes, *_notes(tokenizer, wrapper, render, rendered)))
 
 
@@ -134,7 +133,7 @@ def _opened(wrapper: ChatWrapper, render: _Template) -> ChatWrapper:
     return replace(wrapper, after=opening, notes=(*wrapper.notes, note))
 
 
-def _closed_thought(wrapper: ChatWrapper, _render: _Template) -> ChatWrapper:
+def _closed_thought(wrapper: ChatWrapper) -> ChatWrapper:
     """With an empty thought where the template leaves one open."""
     found = _OPEN_THOUGHT.search(wrapper.after)
     if found is None:

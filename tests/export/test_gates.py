@@ -76,31 +76,27 @@ def plant(monkeypatch: pytest.MonkeyPatch, step: str, fault: Fault) -> None:
     monkeypatch.setattr(exporter, step, with_fault)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+# Where a fault comes in (float32 graph, weights in 16 bits, weights prepared for few), and what then refuses the judge.
+GATES = (
+    *[("write_graph", precision, "disagrees with PyTorch") for precision in PRECISIONS],
+    *[("narrow", precision, "disagrees with PyTorch") for precision in ("fp16", "bf16")],
+    *[("quantize", precision, "changed what the judge says") for precision in FEW_BITS],
+)
+
+
+@pytest.mark.parametrize(("step", "precision", "message"), GATES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_float32_graph_is_caught(
-    fault: Fault, precision: Precision, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_fault_is_caught(
+    fault: Fault,
+    step: str,
+    precision: Precision,
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plant(monkeypatch, "write_graph", fault)
-    refused(checkpoint, tmp_path, precision, "disagrees with PyTorch")
-
-
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_comes_with_16_bits_is_caught(
-    fault: Fault, precision: Precision, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "narrow", fault)
-    refused(checkpoint, tmp_path, precision, "disagrees with PyTorch")
-
-
-@pytest.mark.parametrize("precision", FEW_BITS)
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_prepared_weights_is_caught(
-    fault: Fault, precision: Precision, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plant(monkeypatch, "quantize", fault)
-    refused(checkpoint, tmp_path, precision, "changed what the judge says")
+    plant(monkeypatch, step, fault)
+    refused(checkpoint, tmp_path, precision, message)
 
 
 def rounded_weights(graph: ir.Graph, end: str) -> list[ir.Value]:
