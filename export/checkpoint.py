@@ -22,12 +22,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
-from lager_onnx.export.sources.gguf import complete, open_gguf
+from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
 from lager_onnx.export.sources.gguf_tokenizer import mend_pre_tokenizer
+from lager_onnx.export.sources.pretrained import load_pretrained
 from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
-from lager_onnx.export.sources.strict import load_strictly
-from lager_onnx.export.sources.text_part import text_part
+from lager_onnx.export.sources.strict import match_tensors
+from lager_onnx.export.sources.tensors import StateDict, Tensors
+from lager_onnx.export.sources.text_part import name_alone
+from lager_onnx.export.sources.weight_files import open_weight_files
 from lager_onnx.export.steps import foreign_errors
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
@@ -36,10 +40,19 @@ from lager_onnx.models.families.internlm3 import as_llama
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A language model before export: float32, in eval mode, and its fast tokeniser."""
+    """A language model before export: float32, in eval mode, and its fast tokeniser.
+
+    Attributes:
+        name: as it was given.
+        model: without its weights.
+        tensors: the weights, under the names of the model's parameters; read one at a time.
+        tokenizer: with a `tokenizers` object behind it.
+        commit: of a hub id's snapshot.
+    """
 
     name: str
     model: PreTrainedModel
+    tensors: Tensors
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
 
@@ -60,7 +73,7 @@ class Checkpoint:
 
 
 def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Checkpoint:
-    """Loads model and tokeniser in float32; every weight comes from the files, and none is left out.
+    """Opens a checkpoint: its model without weights, its tensors, each of which the model knows, and its tokeniser.
 
     Attention is computed eagerly: it is the reference that every family has, and the only one that keeps
     Gemma 2's soft caps.
@@ -78,13 +91,13 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     refuse_files(files.folder, files.gguf)
     load = _from_gguf if files.gguf else _from_folder
     with foreign_errors(CheckpointError, f"cannot load the checkpoint {name}"), _silence():
-        model, tokenizer = load(files, trust_remote_code)
+        model, tensors, tokenizer = load(files, trust_remote_code)
     if not tokenizer.is_fast:
         raise CheckpointError(
             f"the tokeniser of {name} ({type(tokenizer).__name__}) has no fast version, so it cannot be written as "
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
-    return Checkpoint(name, model.eval().requires_grad_(False), tokenizer, files.commit)
+    return Checkpoint(name, model, tensors, tokenizer, files.commit)
 
 
 @contextmanager
@@ -98,36 +111,47 @@ def _silence() -> Iterator[None]:
         hf_logging.set_verbosity(before)
 
 
+Loaded = tuple[PreTrainedModel, Tensors, PreTrainedTokenizerBase]
 _NUMBERS: Final[dict[str, Any]] = {"dtype": torch.float32, "attn_implementation": "eager"}
 
 
-def _from_gguf(files: Files, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # noqa: ARG001
+def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
     path = files.folder / (files.gguf or "")
-    reader = open_gguf(path)
+    readers = open_gguf(path)
     where = {"pretrained_model_name_or_path": str(files.folder), "gguf_file": files.gguf}
-    model = load_strictly(partial(AutoModelForCausalLM.from_pretrained, **where, **_NUMBERS), path)
-    complete(reader, path, model)
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    mend_pre_tokenizer(reader, path, tokenizer.backend_tokenizer)
-    return model, tokenizer
+    with opened_once(readers[0]):
+        config = AutoConfig.from_pretrained(**where)
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+    model = skeleton(lambda: AutoModelForCausalLM.from_config(config, **_NUMBERS))
+    check_header(readers, path, model)
+    mend_pre_tokenizer(readers[0], path, tokenizer.backend_tokenizer)
+    return model, match_tensors(GgufTensors(readers, model, path), model, path), tokenizer
 
 
-def _from_folder(files: Files, trust_remote_code: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    folder, config = str(files.folder), refuse_config(files.folder)
-    architecture = next(iter(config.get("architectures") or [""]))
-    load: Callable[..., Any]
+def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
+    folder, content = str(files.folder), refuse_config(files.folder)
+    architecture = next(iter(content.get("architectures") or [""]))
+    make: Callable[[], PreTrainedModel]
+    rename: Callable[[str], str | None] = str
     tokenizer = None
-    if config.get("model_type") == INTERNLM3 and not trust_remote_code:  # a Llama whose own code is not needed
-        load = partial(LlamaForCausalLM.from_pretrained, folder, config=LlamaConfig(**as_llama(config)))
+    if trust_remote_code and "auto_map" in content:
+        options = {**_NUMBERS, "trust_remote_code": True}
+        model = load_pretrained(partial(AutoModelForCausalLM.from_pretrained, folder, **options), files.folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        return model, StateDict(model.state_dict()), tokenizer
+    if content.get("model_type") == INTERNLM3:  # a Llama whose own code is not needed
+        llama = LlamaConfig(**as_llama(content))
+        make = partial(LlamaForCausalLM._from_config, llama, **_NUMBERS)
         tokenizer = _fast_tokenizer(files.folder)
     elif architecture in TEXT_PARTS:
         text = AutoConfig.from_pretrained(folder).get_text_config()
-        decoder = MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]
-        load = partial(decoder.from_pretrained, None, config=text, state_dict=text_part(files.folder))
+        make = partial(MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]._from_config, text, **_NUMBERS)
+        rename = name_alone
     else:
-        load = partial(AutoModelForCausalLM.from_pretrained, folder, trust_remote_code=trust_remote_code)
-    model = load_strictly(partial(load, **_NUMBERS), files.folder)
-    return model, tokenizer or AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(folder)
+        make = partial(AutoModelForCausalLM.from_config, config, **_NUMBERS)
+    tensors, model = open_weight_files(files.folder, rename), skeleton(make)
+    return model, match_tensors(tensors, model, files.folder), tokenizer or AutoTokenizer.from_pretrained(folder)
 
 
 def _fast_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

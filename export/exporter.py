@@ -8,20 +8,21 @@ from typing import Final
 import onnx_ir as ir
 import torch
 
-from lager_onnx.export.calibration import Calibration
+from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_prompts
+from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.describe import describe
-from lager_onnx.export.package import folder_size, write_graph, write_rest
+from lager_onnx.export.package import WeightsFile, folder_size, write_graph, write_rest
+from lager_onnx.export.passes.narrow import narrow
 from lager_onnx.export.passes.weight_precision import DTYPES
-from lager_onnx.export.quantize import narrow, quantize
+from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
-from lager_onnx.export.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.trace import trace
-from lager_onnx.export.verify.agreement import Graded, check_agreement, check_unchanged, compare, grade
-from lager_onnx.export.verify.oracle import round_matrices
-from lager_onnx.export.verify.parity import sample_batches, verify
-from lager_onnx.export.verify.products import Product, check_products
+from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
+from lager_onnx.export.verify.oracle import oracle_layer_logits
+from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
+from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
@@ -32,7 +33,7 @@ from lager_onnx.runtime.new_folder import new_folder
 logger = logging.getLogger(__name__)
 
 _TORCH_DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16}
-_PRODUCT_PROMPTS: Final = 12  # on which single products are compared
+_UNCHANGED_PROMPTS: Final = 12  # on which preparing weights for rounding must change nothing
 
 _SAMPLES = (
     {"instruction": "Name the largest planet.", "response": "Jupiter.", "criterion": "correctness"},
@@ -95,75 +96,92 @@ def export_judge(
         spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix)
         scratch = folder.parent
         with step(f"Trace {loaded.architecture}, {spec.num_layers} layers, with optimum"):
-            graph = trace(loaded.model, spec.score_token_ids, scratch)
+            graph = trace(loaded.model, loaded.tensors, spec.score_token_ids, scratch)
         with step("Rewrite the graph: score head, fusions"):
             rewrite(graph, spec, loaded)
-        float32 = folder if precision == "fp32" else scratch / "float32"
-        with step("Write the judge" if precision == "fp32" else "Write the float32 judge"):
-            write_graph(graph, float32)
-        if verify_judge:
-            spec = replace(spec, parity=_verify(float32, spec, loaded))
-        if precision != "fp32":
-            spec = replace(spec, precision=precision, arithmetic=precision if target == "cuda" else "fp32")
-            spec = _reduce(graph, spec, loaded, float32, folder, verify_judge=verify_judge)
-        del graph
         (scratch / "traced.onnx").unlink()
+        if precision == "fp32":
+            spec = _write_float32(graph, spec, loaded, folder, verify_judge=verify_judge)
+        else:
+            arithmetic = precision if target == "cuda" else "fp32"
+            spec = replace(spec, precision=precision, arithmetic=arithmetic)
+            spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
         spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config)
         size = folder_size(folder)
     logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
     return spec
 
 
-def _reduce(
-    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, float32: Path, folder: Path, *, verify_judge: bool
+def _write_float32(
+    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, folder: Path, *, verify_judge: bool
 ) -> JudgeSpec:
-    """Writes the judge in fewer bits than float32, and holds it against what the float32 one in `float32` says."""
+    with step("Write the judge"):
+        write_graph(graph, folder)
+    return replace(spec, parity=_verify_file(folder, spec, checkpoint)) if verify_judge else spec
+
+
+def _write_smaller(
+    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, folder: Path, *, verify_judge: bool
+) -> JudgeSpec:
+    """Writes the judge in fewer bits than float32, and holds it against what its float32 form says."""
     prompts = sample_prompts(spec, checkpoint.backend, built_in_records("comparison"))
-    scratch = float32.parent
-    expected, some = grade(float32, prompts), slice(None, None, max(1, len(prompts) // _PRODUCT_PROMPTS))
+    samples = _sample_prompts(spec, checkpoint) if verify_judge else []
+    with step("Read built-in prompts in float32"):
+        outputs = Sweep(graph, [*samples, *prompts]).run_all("read")
+    said, expected = ({name: array[part] for name, array in outputs.items()} for part in _parts(len(samples)))
+    if verify_judge:
+        with step("Verify the float32 form against PyTorch, layer by layer"):
+            lengths = [len(prompt) for prompt in samples]
+            in_float32 = replace(spec, precision="fp32", arithmetic="fp32")
+            layer_logits = oracle_layer_logits(checkpoint, samples, spec)
+            spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths))
     products: list[Product] = []
     if spec.precision in DTYPES:
         narrow(graph, spec)
+        with step("Write the judge"):
+            write_graph(graph, folder)
     else:
-
-        def check(calibration: Calibration) -> None:
-            before = Graded(expected.scores[some], expected.layer_logits[some])
-            check_unchanged(calibration.grade(prompts[some]), before)
-
-        with step("Quantise: rotate, calibrate, round"):
+        some = slice(None, None, max(1, len(prompts) // _UNCHANGED_PROMPTS))
+        with step("Quantise and write the judge, layer by layer"), WeightsFile(folder) as file:
             text = sample_prompts(spec, checkpoint.backend, built_in_records("calibration"))
-            products = quantize(graph, spec, text, scratch / "calibration", check if verify_judge else None)
-    with step("Write the judge"):
-        write_graph(graph, folder)
+            products, prepared = quantize(graph, spec, text, prompts[some], file)
+            file.store_all(graph)
+        if verify_judge:
+            check_unchanged(prepared, {name: array[some] for name, array in expected.items()})
     if spec.arithmetic == "bf16":  # onnxruntime has no such attention for a CPU
         logger.warning("    products in bf16 run on CUDA only: of this judge, its float32 form alone could be verified")
         return spec
-    if verify_judge and products:
-        with step("Verify every product against float32 weights"):
-            check_products(folder, spec, products, prompts[some], scratch / "products")
     if verify_judge and not products:
-        round_matrices(checkpoint.model, _TORCH_DTYPES[spec.precision])
-        spec = replace(spec, parity=_verify(folder, spec, checkpoint))
-    got = grade(folder, prompts, int8=spec.precision == "int8")
-    found = compare(got.scores, expected.scores, spec.scale.width)
+        spec = replace(spec, parity=_verify_file(folder, spec, checkpoint))
+    with step("Compare with float32, layer by layer"):
+        got = grade_and_check(folder, spec, products if verify_judge else [], prompts)
+    found = compare(got["score"], expected["score"], spec.scale.width)
     logger.info(
         "    agreement with float32 on %d built-in prompts: score %.2f%% of the scale apart, Spearman %.4f",
         found.prompts, 100 * found.score, found.spearman or 0,
     )  # fmt: skip
     if verify_judge:
         check_agreement(found, spec)
+        if products:
+            with step("Run the judge as it was written"):
+                check_file(folder, spec, prompts, got)
     return replace(spec, agreement=found)
 
 
-def _verify(folder: Path, spec: JudgeSpec, checkpoint: Checkpoint) -> Parity:
+def _parts(count: int) -> tuple[slice, slice]:
+    return slice(None, count), slice(count, None)
+
+
+def _sample_prompts(spec: JudgeSpec, checkpoint: Checkpoint) -> list[list[int]]:
+    """Random ids and real text, on which a judge is compared with PyTorch."""
     texts = sample_prompts(spec, checkpoint.backend, _SAMPLES)
-    batches = sample_batches(checkpoint.config, spec.context_length, texts)
+    return [*random_prompts(checkpoint.config, spec.context_length), *texts]
+
+
+def _verify_file(folder: Path, spec: JudgeSpec, checkpoint: Checkpoint) -> Parity:
+    """Compares the judge as it was written with PyTorch, whose matrices are rounded like its own."""
+    samples = _sample_prompts(spec, checkpoint)
     with step("Verify against PyTorch, layer by layer"):
-        parity = verify(folder, spec, checkpoint.model, batches)
-    logger.info(
-        "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
-        "logits %.1e (relative), probabilities %.1e, score %.1e",
-        parity.prompts, *parity.lengths, parity.layer_logits, parity.worst_layer, parity.logits, parity.probabilities,
-        parity.score,
-    )  # fmt: skip
-    return parity
+        expected = oracle_layer_logits(checkpoint, samples, spec, rounded=_TORCH_DTYPES.get(spec.precision))
+        got, rows = grade_file(folder, samples)
+        return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples])

@@ -3,10 +3,14 @@
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO, Final
 
 import onnx_ir as ir
+from tqdm import tqdm
 from transformers import PretrainedConfig
 
+from lager_onnx.export.weights import Weight
+from lager_onnx.models.errors import ExportError
 from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import (
     CARD_FILE,
@@ -21,13 +25,69 @@ from lager_onnx.runtime.folder import checksum
 from lager_onnx.runtime.graph_file import edit_graph
 
 # Tensors below stay inside model.onnx: norms, scalars, and lager.layer_weights, which tuning replaces.
-_EXTERNAL_FROM_BYTES = 16 * 1024
+_EXTERNAL_FROM_BYTES: Final = 16 * 1024
+_PAGE: Final = 4096  # where tensors begin, so that they can be mapped one by one
+
+
+class WeightsFile:
+    """`model.onnx_data`: tensors are written when they are known, and forgotten; the graph keeps where they lie.
+
+    Args:
+        folder: the judge's; made if it is not there.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(exist_ok=True)
+        self._folder, self._file = folder, (folder / WEIGHTS_FILE).open("wb")
+
+    def __enter__(self) -> "WeightsFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def store(self, value: ir.Value) -> None:
+        """Writes an initializer, if it is a large one and not in the file yet."""
+        tensor = value.const_value
+        if tensor is None or isinstance(tensor, ir.ExternalTensor) or tensor.nbytes < _EXTERNAL_FROM_BYTES:
+            return
+        self._file.write(bytes(-self._file.tell() % _PAGE))
+        start = self._file.tell()
+        _write(tensor, self._file)
+        self._file.flush()
+        length = self._file.tell() - start
+        if length != tensor.nbytes:
+            raise ExportError(f"{value.name} was written in {length} bytes, not {tensor.nbytes}")
+        value.const_value = ir.ExternalTensor(
+            WEIGHTS_FILE,
+            start,
+            length,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=value.name or "",
+            base_dir=self._folder,
+        )
+
+    def store_all(self, model: ir.Model) -> None:
+        """Writes what of a graph is not in the file yet, under a progress bar, and then the graph."""
+        values = list(model.graph.initializers.values())
+        for value in tqdm(values, desc="    write", unit=" tensors", disable=None, leave=False):
+            self.store(value)
+        self._file.flush()
+        ir.save(model, self._folder / GRAPH_FILE)
+
+
+def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    if isinstance(tensor, Weight):
+        tensor.tofile(file)
+    else:
+        file.write(tensor.tobytes())
 
 
 def write_graph(model: ir.Model, folder: Path) -> None:
-    """Writes `model.onnx` and, with all large weights, `model.onnx_data`."""
-    folder.mkdir(exist_ok=True)
-    ir.save(model, folder / GRAPH_FILE, external_data=WEIGHTS_FILE, size_threshold_bytes=_EXTERNAL_FROM_BYTES)
+    """Writes `model.onnx` and, with all large weights, `model.onnx_data`; the graph then reads them from there."""
+    with WeightsFile(folder) as file:
+        file.store_all(model)
 
 
 def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config: PretrainedConfig) -> JudgeSpec:

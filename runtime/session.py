@@ -132,7 +132,8 @@ def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
         ) from error
 
 
-def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -> onnxruntime.SessionOptions:
+def session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -> onnxruntime.SessionOptions:
+    """How sessions are opened; see `open_session`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
@@ -145,7 +146,7 @@ def _session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -
 
 
 def _open(model: Path, provider: str, threads: int | None, *, pack: bool, int8: bool = False) -> OpenSession:
-    options = _session_options(threads, pack=pack, provider=provider)
+    options = session_options(threads, pack=pack, provider=provider)
     if int8:
         make_products_exact(options)
     fallback = {"enable_fallback": provider != _CPU}  # to the CPU; on the CPU it would only print

@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.passes.building import op
 from lager_onnx.export.passes.parts import is_constant, projections
-from lager_onnx.export.passes.weight_precision import narrowed
+from lager_onnx.export.weights import narrowed
 
 _LENGTHS = (5, 6)  # inputs of GroupQueryAttention that are integers
 

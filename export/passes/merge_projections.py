@@ -1,9 +1,9 @@
 """One matrix product for queries, keys and values."""
 
-import numpy as np
 import onnx_ir as ir
 
 from lager_onnx.export.passes.building import op
+from lager_onnx.export.weights import side_by_side, tensor_of
 
 
 class MergeProjectionsPass(ir.passes.InPlacePass):
@@ -55,16 +55,8 @@ def _projection(value: ir.Value | None) -> tuple[ir.Value, ir.Value, ir.Value | 
 
 
 def _side_by_side(graph: ir.Graph, parts: list[ir.Value], name: str) -> ir.Value:
-    """An initializer that holds `parts` along their last axis, joined only while it is written."""
-    tensors = [part.const_value for part in parts]
-    shapes = [tensor.numpy().shape for tensor in tensors]  # type: ignore[union-attr]
-    shape = [*shapes[0][:-1], sum(each[-1] for each in shapes)]
-    joined = ir.LazyTensor(
-        lambda: ir.tensor(np.concatenate([tensor.numpy() for tensor in tensors], axis=-1), name=name),  # type: ignore[union-attr]
-        dtype=ir.DataType.FLOAT,
-        shape=ir.Shape(shape),
-        name=name,
-    )
-    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(shape), const_value=joined)
+    """An initializer that holds `parts` along their last axis."""
+    joined = side_by_side(name, [tensor_of(part) for part in parts])
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=joined.shape, const_value=joined)
     graph.register_initializer(value)
     return value

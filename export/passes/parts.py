@@ -1,7 +1,5 @@
 """What the passes that change weights must know of a fused graph: its projections and what stands round them."""
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 NORMS = ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization")
@@ -38,16 +36,3 @@ def norm_weight(norm: ir.Node) -> ir.Value:
     weight = norm.inputs[2 if norm.op_type == NORMS[1] else 1]
     assert weight is not None
     return weight
-
-
-def numpy_of(value: ir.Value | None) -> npt.NDArray[np.float32]:
-    """A weight's numbers."""
-    assert value is not None
-    assert value.const_value is not None
-    return value.const_value.numpy()
-
-
-def set_numpy(value: ir.Value | None, array: npt.NDArray[np.floating]) -> None:
-    """Gives a weight other numbers, as float32."""
-    assert value is not None
-    value.const_value = ir.tensor(np.ascontiguousarray(array, dtype=np.float32), name=value.name)

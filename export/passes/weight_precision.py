@@ -4,6 +4,7 @@ from typing import Final
 
 import onnx_ir as ir
 
+from lager_onnx.export.weights import narrowed
 from lager_onnx.models.precisions import Precision
 
 DTYPES: Final = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
@@ -55,13 +56,3 @@ def _widen_after(graph: ir.Graph, node: ir.Node, dtype: ir.DataType) -> None:
     narrow.type = ir.TensorType(dtype)
     for user, index in uses:
         user.replace_input_with(index, widened.outputs[0])
-
-
-def narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.LazyTensor:
-    """A tensor in 16 bits, made only while it is being written, so that no second copy of the model is held."""
-    return ir.LazyTensor(
-        lambda: ir.Tensor(tensor.numpy().astype(dtype.numpy()), dtype=dtype, name=tensor.name),
-        dtype=dtype,
-        shape=ir.Shape(tensor.numpy().shape),
-        name=tensor.name,
-    )

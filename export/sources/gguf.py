@@ -1,13 +1,21 @@
-"""What transformers passes over in a GGUF file: parts, numbers of the configuration, rope factors, surplus tensors."""
+"""GGUF files: their tensors one at a time, and what transformers passes over in them.
 
+That is: parts, numbers of the configuration, rope factors, surplus tensors.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
+import gguf
 import torch
 from gguf import GGUFReader, dequantize
 from transformers import PreTrainedModel
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
-from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
+from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
 from lager_onnx.models.errors import CheckpointError
 
@@ -32,36 +40,93 @@ _MUST_AGREE: Final = {
 }
 
 
-def open_gguf(path: Path) -> GGUFReader:
-    """Reads the header of a GGUF file.
+_PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
+# Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
+_READ_BY_ROWS: Final = ("token_embd.weight", "output.weight")
+
+
+def open_gguf(path: Path) -> list[GGUFReader]:
+    """Reads the header of a GGUF file, and those of its other parts, if it is the first of several.
 
     Raises:
-        CheckpointError: it is damaged, or one part of several.
+        CheckpointError: one is damaged or missing, or the file is a later part.
     """
+    first = _open(path)
+    parts = int(_value(first, "split.count") or 1)
+    if parts == 1:
+        return [first]
+    named = _PART.match(path.name)
+    if named is None or int(named["parts"]) != parts or int(named["part"]) != 1:
+        raise CheckpointError(
+            f"{path} is one part of {parts}: give the first, whose name ends in -00001-of-{parts:05d}.gguf, with the "
+            "others beside it; or join them, with llama-gguf-split --merge FIRST_PART JOINED.gguf"
+        )
+    others = [path.with_name(f"{named['name']}-{part:05d}-of-{parts:05d}.gguf") for part in range(2, parts + 1)]
+    return [first, *(_open(other) for other in others)]
+
+
+def _open(path: Path) -> GGUFReader:
     try:
-        reader = GGUFReader(path)
+        return GGUFReader(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: all parts of a GGUF file must lie side by side") from error
     except Exception as error:  # gguf raises whatever the broken bytes lead to
         raise CheckpointError(f"cannot load the checkpoint {path}: it is damaged or no GGUF file ({error})") from error
-    parts = _value(reader, "split.count")
-    if parts and int(parts) > 1:
-        raise CheckpointError(
-            f"{path} is one part of {parts}: join them first, with llama-gguf-split --merge FIRST_PART JOINED.gguf"
-        )
-    return reader
 
 
-def complete(reader: GGUFReader, path: Path, model: PreTrainedModel) -> None:
-    """Holds a loaded model against the file, and applies the rope factors that the file has (Llama 3.1's).
+@contextmanager
+def opened_once(reader: GGUFReader) -> Iterator[None]:
+    """Lets transformers see a header that is read already, which it would read three times more."""
+    with patch.object(gguf, "GGUFReader", lambda *_: reader):
+        yield
+
+
+class GgufTensors:
+    """The tensors of a GGUF file, dequantised one at a time, under the names of a model's parameters.
+
+    Args:
+        readers: the file's parts.
+        model: without weights.
+        path: the file, for messages.
 
     Raises:
-        CheckpointError: the file has a tensor or a number that was not read.
+        CheckpointError: the file has a tensor that was not read.
     """
-    architecture = str(_value(reader, "general.architecture"))
-    _check_keys(reader, path, architecture, model.config)
-    read = set(get_gguf_hf_weights_map(model)) | {_ROPE_FACTORS}
-    if surplus := [tensor.name for tensor in reader.tensors if tensor.name not in read]:
-        raise CheckpointError(f"{path} holds tensors that are not read: {', '.join(surplus[:6])}. {_INSTEAD}")
-    factors = next((tensor for tensor in reader.tensors if tensor.name == _ROPE_FACTORS), None)
+
+    def __init__(self, readers: Sequence[GGUFReader], model: PreTrainedModel, path: Path):
+        self._names = get_gguf_hf_weights_map(model)
+        stored = [tensor for reader in readers for tensor in reader.tensors if tensor.name != _ROPE_FACTORS]
+        if surplus := [tensor.name for tensor in stored if tensor.name not in self._names]:
+            raise CheckpointError(f"{path} holds tensors that are not read: {', '.join(surplus[:6])}. {_INSTEAD}")
+        make = TENSOR_PROCESSORS.get(str(_value(readers[0], "general.architecture")), TensorProcessor)
+        self._processor = make(config=model.config.to_dict())
+        self._where = {self._names[tensor.name]: tensor for tensor in stored}
+        self.shapes = {name: tuple(int(size) for size in tensor.shape[::-1]) for name, tensor in self._where.items()}
+
+    def read(self, name: str, first: int = 0, end: int | None = None) -> torch.Tensor:
+        """See `Tensors.read`."""
+        tensor = self._where[name]
+        if tensor.name in _READ_BY_ROWS:
+            return self._processed(tensor, tensor.data[first:end])
+        return self._processed(tensor, tensor.data)[first:end]
+
+    def _processed(self, tensor: Any, data: Any) -> torch.Tensor:
+        numbers = dequantize(data, tensor.tensor_type)
+        made = self._processor.process(
+            weights=numbers, name=tensor.name, tensor_key_mapping=self._names, parsed_parameters={}
+        )
+        return torch.from_numpy(made.weights.copy())
+
+
+def check_header(readers: Sequence[GGUFReader], path: Path, model: PreTrainedModel) -> None:
+    """Holds a model against the file's header, and applies the rope factors that the file has (Llama 3.1's).
+
+    Raises:
+        CheckpointError: the file says something that was not read.
+    """
+    _check_keys(readers[0], path, str(_value(readers[0], "general.architecture")), model.config)
+    tensors = (tensor for reader in readers for tensor in reader.tensors)
+    factors = next((tensor for tensor in tensors if tensor.name == _ROPE_FACTORS), None)
     if factors is not None:
         _divide_frequencies(model, torch.from_numpy(dequantize(factors.data, factors.tensor_type).copy()), path)
 

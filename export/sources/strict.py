@@ -1,60 +1,90 @@
-"""Loads weights strictly: each one comes from the file, and all that the file holds is used.
+"""Matches a checkpoint's tensors with a model's parameters: each one is in the files, and all in the files are used.
 
 transformers fills what a file lacks with random numbers, drops what it does not know, and only remarks on it. A judge
 made so would be verified against that same random model, and pass.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
+from lager_onnx.export.sources.tensors import Renamed, Tensors
 from lager_onnx.models.errors import CheckpointError
 
 _SHOWN = 6  # names in a message
 
 
-def load_strictly(load: Callable[..., tuple[PreTrainedModel, dict[str, Any]]], folder: Path) -> PreTrainedModel:
-    """A model whose every weight is in its files.
+def match_tensors(tensors: Tensors, model: PreTrainedModel, where: Path) -> Tensors:
+    """The checkpoint's tensors under the names of the model's parameters; fills its stored buffers too.
 
     Args:
-        load: calls `from_pretrained` with the options that it is given.
-        folder: of the checkpoint, for messages.
+        tensors: under the files' names.
+        model: without weights.
+        where: the checkpoint, for messages.
 
     Raises:
-        CheckpointError: weights are missing, surplus, or of another shape; says which.
+        CheckpointError: tensors are missing, surplus, or of another shape; says which.
     """
-    with _nothing_excused():
-        model, found = load(output_loading_info=True)
-    missing = sorted(found["missing_keys"])
-    surplus = [name for name in sorted(found["unexpected_keys"]) if not _is_rotary_buffer(name, model, folder)]
-    mismatched = sorted(str(name) for name in found["mismatched_keys"])
+    stored = _stored_names(tensors, model)
+    groups: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), []).append(name)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    buffers = {name: tensor for name, tensor in model.state_dict().items() if name not in parameters}
+    known = parameters.keys() | buffers.keys()
+    missing = [min(group) for group in groups.values() if not stored.keys() & set(group)]
+    missing += [name for name in buffers if name not in stored]
+    surplus = [
+        theirs for name, theirs in stored.items() if name not in known and not _is_rotary_buffer(theirs, model, tensors)
+    ]
+    refuse_names(where, sorted(missing), sorted(surplus))
+    shapes = {name: tuple(tensor.shape) for name, tensor in (parameters | buffers).items()}
+    mismatched = [
+        f"{theirs} {tensors.shapes[theirs]} (expected {shapes[name]})"
+        for name, theirs in stored.items()
+        if name in known and tensors.shapes[theirs] != shapes[name]
+    ]
+    if mismatched:
+        raise CheckpointError(f"{where}: {_named(sorted(mismatched))}: not of the shapes that config.json says")
+    with torch.no_grad():
+        for name, buffer in buffers.items():
+            buffer.copy_(tensors.read(stored[name]))
+    return Renamed(
+        tensors, {name: _one_of(group, stored, tensors, where) for group in groups.values() for name in group}
+    )
+
+
+def _stored_names(tensors: Tensors, model: PreTrainedModel) -> dict[str, str]:
+    """Names in the files by the model's own, as transformers would rename them."""
+    prefix = model.base_model_prefix
+    # A checkpoint saved from the decoder alone, without the head that is tied to its embedding.
+    of_the_base = hasattr(model, prefix) and not any(name.startswith(prefix) for name in tensors.shapes)
+    renamed = model._get_key_renaming_mapping(
+        list(tensors.shapes),
+        model._checkpoint_conversion_mapping,
+        loading_task_model_from_base_state_dict=of_the_base,
+    )
+    return {ours: theirs for theirs, ours in renamed.items()}
+
+
+def _one_of(group: list[str], stored: dict[str, str], tensors: Tensors, where: Path) -> str:
+    """The file's name of a parameter that the model may know under several (a head that is tied to the embedding)."""
+    first, *others = [stored[name] for name in group if name in stored]
+    for other in others:
+        if not torch.equal(tensors.read(first), tensors.read(other)):
+            raise CheckpointError(
+                f"{where}: config.json ties the unembedding to the embedding, but the file holds two different tensors "
+                f'({first}, {other}). Set "tie_word_embeddings": false in config.json'
+            )
+    return first
+
+
+def refuse_names(where: Path, missing: list[str], surplus: list[str]) -> None:
+    """Says what a checkpoint lacks, or what of it would not be used."""
     for what, names in (("lacks", missing), ("holds what this architecture has no place for:", surplus)):
         if names:
-            raise CheckpointError(f"{folder}: its file {what} {_named(names)}. {_hint(missing, surplus)}")
-    if mismatched:
-        raise CheckpointError(f"{folder}: {_named(mismatched)} are not of the shapes that config.json says")
-    _refuse_two_heads(model, folder)
-    return model
-
-
-@contextmanager
-def _nothing_excused() -> Iterator[None]:
-    """Lets transformers report all that is missing or surplus, also what an architecture would pass over."""
-
-    def all_of_them(
-        model: PreTrainedModel, missing: list[str], unexpected: list[str], prefixed: bool
-    ) -> tuple[list[str], list[str]]:
-        prefix = f"{model.base_model_prefix}." if prefixed else ""
-        return missing, [name.removeprefix(prefix) for name in unexpected]  # as they stand in the file
-
-    with patch.object(PreTrainedModel, "_adjust_missing_and_unexpected_keys", all_of_them):
-        yield
+            raise CheckpointError(f"{where}: its file {what} {_named(names)}. {_hint(missing, surplus)}")
 
 
 def _hint(missing: list[str], surplus: list[str]) -> str:
@@ -70,42 +100,9 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _is_rotary_buffer(name: str, model: PreTrainedModel, folder: Path) -> bool:
+def _is_rotary_buffer(name: str, model: PreTrainedModel, tensors: Tensors) -> bool:
     """Whether a surplus tensor is the frequencies that old checkpoints carry in every layer, as the model has them."""
     if not name.endswith("rotary_emb.inv_freq"):
         return False
     own = getattr(getattr(model.get_decoder(), "rotary_emb", None), "inv_freq", None)
-    stored = read_tensor(folder, name)
-    return own is not None and stored is not None and torch.allclose(own.float(), stored.float(), rtol=1e-2)
-
-
-def _refuse_two_heads(model: PreTrainedModel, folder: Path) -> None:
-    """A tied head and embedding that are two different tensors in the file: one of them would be lost."""
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is None or head.weight is not embedding.weight:
-        return
-    names = {module: name for name, module in model.named_modules()}
-    stored = [read_tensor(folder, f"{names[module]}.weight") for module in (head, embedding)]
-    if stored[0] is not None and stored[1] is not None and not torch.equal(stored[0], stored[1]):
-        raise CheckpointError(
-            f"{folder}: config.json ties the unembedding to the embedding, but the file holds two different tensors "
-            f'({names[head]}.weight, {names[embedding]}.weight). Set "tie_word_embeddings": false in config.json'
-        )
-
-
-def read_tensor(folder: Path, name: str) -> torch.Tensor | None:
-    """A tensor of the checkpoint's files by its name there; None where no file holds it."""
-    for file in _files(folder, "*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            if name in tensors.keys():  # noqa: SIM118 - no mapping
-                found: torch.Tensor = tensors.get_tensor(name)
-                return found
-    for file in _files(folder, "pytorch_model*.bin"):
-        content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-        if name in content:
-            return content[name]  # type: ignore[no-any-return]
-    return None
-
-
-def _files(folder: Path, pattern: str) -> Iterable[Path]:
-    return sorted(folder.glob(pattern))
+    return own is not None and torch.allclose(own.float(), tensors.read(name).float(), rtol=1e-2)

@@ -1,13 +1,7 @@
-"""Takes the language model out of a vision model's files."""
+"""Names of the language model inside a vision model."""
 
 import re
-from pathlib import Path
 from typing import Final
-
-import torch
-from safetensors import safe_open
-
-from lager_onnx.models.errors import CheckpointError
 
 # What its tensors are called there, before and since transformers 4.52, and what they are called in the model alone.
 _NAMES: Final = (
@@ -19,25 +13,10 @@ _NAMES: Final = (
 _LEFT_OUT: Final = re.compile(r"^(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
-def text_part(folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors of the language model alone, under the names that it has alone.
-
-    Raises:
-        CheckpointError: the files are no safetensors.
-    """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder} holds no .safetensors, from which alone the text part of a model is taken")
-    state: dict[str, torch.Tensor] = {}
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - no mapping
-                if not _LEFT_OUT.match(name):
-                    state[_alone(name)] = tensors.get_tensor(name)
-    return state
-
-
-def _alone(name: str) -> str:
+def name_alone(name: str) -> str | None:
+    """What a tensor of a vision model is called in its language model alone; None for what is no part of that."""
+    if _LEFT_OUT.match(name):
+        return None
     for pattern, replacement in _NAMES:
         if pattern.match(name):
             return pattern.sub(replacement, name)

@@ -1,51 +1,35 @@
 """How far a judge's scores are from those of its float32 form, on text that no calibration saw."""
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.export.verify.parity import grade_file
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.method import spearman
 from lager_onnx.models.precisions import PARITY, PRECISIONS
-from lager_onnx.models.spec import GRAPH_FILE, Agreement, JudgeSpec
-from lager_onnx.runtime.engine import open_engine
+from lager_onnx.models.spec import Agreement, JudgeSpec
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
+Outputs = dict[str, npt.NDArray[np.float32]]
 logger = logging.getLogger(__name__)
 
+_WHOLE_PROMPTS: Final = 6  # that are graded by the judge as a whole
 # Standard deviation of a judge's scores, as a share of the scale, below which their order is of chance.
 _NO_SPREAD: Final = 0.005
 
 
-@dataclass(frozen=True)
-class Graded:
-    """What a judge says of some prompts: scores (prompts,), and layer logits (prompts, L + 1, K)."""
-
-    scores: Array
-    layer_logits: Array
-
-
-def grade(folder: Path, prompts: list[list[int]], *, int8: bool = False) -> Graded:
-    """Grades prompts, given as token ids, on the CPU with the judge in `folder`."""
-    engine = open_engine(folder / GRAPH_FILE, device="cpu", threads=None, int8=int8)
-    outputs = [each for each in engine.start(prompts, batch_tokens=4096)() if each is not None]
-    return Graded(
-        *(np.stack([each[name] for each in outputs]).astype(np.float64) for name in ("score", "layer_logits"))
-    )
-
-
-def check_unchanged(got: Graded, expected: Graded) -> None:
+def check_unchanged(got: Outputs, expected: Outputs) -> None:
     """Holds a judge whose weights were rotated and scaled, and not yet rounded, against what it was made from.
 
     Raises:
         VerificationError: it does not say the same.
     """
-    apart = np.abs(got.layer_logits - expected.layer_logits).max(axis=(0, 2))
-    largest = np.abs(expected.layer_logits).max(axis=(0, 2))
+    apart = np.abs(got["layer_logits"] - expected["layer_logits"]).max(axis=(0, 2))
+    largest = np.abs(expected["layer_logits"]).max(axis=(0, 2))
     limit = PARITY["fp32"].layer_logits
     # Written so that a NaN fails.
     if not (apart <= limit * largest).all():
@@ -90,4 +74,23 @@ def check_agreement(found: Agreement, spec: JudgeSpec) -> None:
             f"scores {found.score:.2%} of the scale apart (allowed {limits.score:.1%}), Spearman "
             f"{correlation:.3f} (at least {limits.spearman:g}). Nothing was kept. Export it in a wider "
             "precision; --no-verify writes the judge all the same"
+        )
+
+
+def check_file(folder: Path, spec: JudgeSpec, prompts: list[list[int]], expected: Outputs) -> None:
+    """Holds the judge in `folder`, run as a whole, against what it said layer by layer.
+
+    Raises:
+        VerificationError: batches, padding or the KV cache change what it says.
+    """
+    some = range(0, len(prompts), max(1, len(prompts) // _WHOLE_PROMPTS))
+    got, rows = grade_file(folder, [prompts[index] for index in some], int8=spec.precision == "int8")
+    apart = np.abs(got["score"] - expected["score"][list(some)][rows]).max() / spec.scale.width
+    limit = PRECISIONS[spec.precision].agreement
+    assert limit is not None
+    # Written so that a NaN fails.
+    if not apart <= limit.score:
+        raise VerificationError(
+            f"the {spec.precision} judge, run in batches and in chunks, differs from what it says layer by layer: "
+            f"scores {apart:.2%} of the scale apart (allowed {limit.score:.1%}). Nothing was kept"
         )

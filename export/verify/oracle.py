@@ -1,11 +1,15 @@
 """The oracle: layer logits computed by PyTorch, with none of the exporter's knowledge.
 
-Hidden states come from `output_hidden_states=True`. They meet the checkpoint's own head, whatever that does
-(bias, scaling, soft cap): the model is run once more with a decoder that hands it those hidden states.
+Hidden states are what every decoder layer is given, as `output_hidden_states=True` has them, kept at the score position
+only. They meet the checkpoint's own head, whatever that does (bias, scaling, soft cap): the model is run once more with
+a decoder that hands it those hidden states. Weights are in memory while their module computes, and no longer.
 """
 
 import inspect
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
 from unittest.mock import patch
 
 import numpy as np
@@ -14,42 +18,88 @@ import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.export.skeleton import with_weights
 from lager_onnx.models.errors import ExportError
-from lager_onnx.models.spec import Lens
+from lager_onnx.models.spec import JudgeSpec
 
 Array = npt.NDArray[np.float32]
+
+_LONG: Final = 256  # tokens
 
 
 @torch.no_grad()
 def oracle_layer_logits(
-    model: PreTrainedModel, input_ids: npt.NDArray[np.int64], lengths: list[int], token_ids: tuple[int, ...], lens: Lens
+    checkpoint: Checkpoint, prompts: Sequence[list[int]], spec: JudgeSpec, *, rounded: torch.dtype | None = None
 ) -> Array:
-    """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every row, (batch, L + 1, K).
+    """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, L + 1, K).
 
-    Row L is read from the model's own logits, rows below from `hidden_states`: whether the last entry of
-    `hidden_states` has been through the final norm differs between families and does not matter here.
+    Row L is read from the model's own logits, rows below from what the decoder layers are given: whether the last of
+    the hidden states has been through the final norm differs between families and does not matter here.
 
     Args:
-        model: float32 decoder in eval mode.
-        input_ids: (batch, sequence), right-padded.
-        lengths: number of tokens of every row.
-        token_ids: ids of the K score tokens.
-        lens: "raw", or "norm" for the final norm on every row.
+        checkpoint: its tensors are read once for all prompts, or twice where some are long.
+        prompts: token ids.
+        spec: the judge's lens and score tokens.
+        rounded: 16 bits to which a judge rounds the matrices of its body.
     """
-    ids = torch.from_numpy(input_ids)
-    mask = (torch.arange(ids.shape[1])[None, :] < torch.tensor(lengths)[:, None]).long()
-    rows, last = torch.arange(len(lengths)), torch.tensor(lengths) - 1
+    found: dict[int, Array] = {}
+    change = partial(_round_matrix, checkpoint.model, rounded) if rounded is not None else None
+    with with_weights(checkpoint.model, checkpoint.tensors, change):
+        for batch in _batches(prompts):
+            layer_logits = _of_batch(checkpoint.model, [prompts[index] for index in batch], spec)
+            found |= dict(zip(batch, layer_logits, strict=True))
+    return np.stack([found[index] for index in range(len(prompts))])
+
+
+def _batches(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Indices of the prompts, those apart that would pad the others to many times their length."""
+    short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
+    long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
+    return [batch for batch in (short, long) if batch]
+
+
+def _of_batch(model: PreTrainedModel, prompts: Sequence[list[int]], spec: JudgeSpec) -> Array:
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True)
+    mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
+    rows, last = torch.arange(len(prompts)), lengths - 1
     kept, where = torch.unique(last, return_inverse=True)
     arguments: dict[str, Any] = {"logits_to_keep": kept}
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         arguments, where = {}, last
-    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False, **arguments)
-    below = torch.stack([hidden[rows, last] for hidden in output.hidden_states[:-1]], dim=1)  # (batch, L, hidden)
-    if lens == "norm":
+    with _layer_inputs(model, rows, last) as hidden_states:
+        output = model(input_ids=ids, attention_mask=mask, use_cache=False, **arguments)
+    below = torch.stack(hidden_states, dim=1)  # (prompts, L, hidden)
+    if spec.lens == "norm":
         below = _final_norm(model)(below)
-    selected = list(token_ids)
+    selected = list(spec.score_token_ids)
     layer_logits = torch.cat([_head(model, below)[..., selected], output.logits[rows, where][:, None, selected]], 1)
     return layer_logits.float().numpy()
+
+
+@contextmanager
+def _layer_inputs(model: PreTrainedModel, rows: torch.Tensor, last: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Collects what every decoder layer is given, at the last token of every row, (rows, hidden)."""
+    count = model.config.get_text_config().num_hidden_layers
+    lists = (module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == count)
+    layers = next(lists, None)
+    if layers is None:
+        raise ExportError(
+            f"{type(model).__name__} has no list of {count} layers, whose hidden states could be compared"
+        )
+    found: list[torch.Tensor] = []
+
+    def keep(_layer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hidden = arguments[0] if arguments else named["hidden_states"]
+        found.append(hidden[rows, last].clone())
+
+    hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _Given(BaseModelOutputWithPast):  # type: ignore[misc]
@@ -77,12 +127,8 @@ def _final_norm(model: PreTrainedModel) -> torch.nn.Module:
     return norm
 
 
-@torch.no_grad()
-def round_matrices(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Rounds the body's matrices to 16 bits, in place, as a judge stores them; vectors and the unembedding stay."""
+def _round_matrix(model: PreTrainedModel, dtype: torch.dtype, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A parameter as a judge stores it: the body's matrices in 16 bits; vectors and the unembedding as they are."""
     head = model.get_output_embeddings()
-    if head.weight is model.get_input_embeddings().weight:  # tied
-        head.weight = torch.nn.Parameter(head.weight.clone(), requires_grad=False)
-    for parameter in model.parameters():
-        if parameter.ndim > 1 and parameter is not head.weight:
-            parameter.copy_(parameter.to(dtype))
+    of_the_head = any(module is head for path, module in model.named_modules() if path == name.rpartition(".")[0])
+    return tensor if tensor.ndim == 1 or of_the_head else tensor.to(dtype).float()

@@ -1,14 +1,14 @@
 """Compares a written judge with PyTorch, layer by layer."""
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from transformers import PreTrainedModel
 
-from lager_onnx.export.verify.oracle import oracle_layer_logits
 from lager_onnx.models.errors import GradingError, VerificationError
+from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.precisions import PARITY
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Parity
@@ -17,51 +17,75 @@ from lager_onnx.runtime.session import open_session, run_graph
 
 Array = npt.NDArray[np.float32]
 
-_PADDING = 0
-_CHUNK = 48  # tokens
+logger = logging.getLogger(__name__)
+
+_CHUNK: Final = 48  # tokens at least
+_LONG: Final = 256  # tokens; longer prompts are a batch of their own
 
 
-def sample_batches(config: Any, context: int, texts: list[list[int]]) -> list[list[list[int]]]:
-    """Batches of token ids to compare on: real prompts, and random ids of many lengths, mixed within batches.
-
-    Lengths reach beyond a short sliding window, where there is one.
-    """
+def random_prompts(config: Any, context: int) -> list[list[int]]:
+    """Random token ids of many lengths, which reach beyond a short sliding window, where there is one."""
     random = np.random.default_rng(0)
     window = getattr(config, "sliding_window", None) or 0
     longest = min(context, max(160, window + 7 if window <= 1024 else 0))
-
-    def prompt(length: int) -> list[int]:
-        return [int(id_) for id_ in random.integers(0, config.vocab_size, min(length, longest))]
-
-    single, mixed = [[prompt(1)], [prompt(64)]], [prompt(5), prompt(longest), prompt(33), prompt(2)]
-    return [*single, mixed, [prompt(17), prompt(18)], *([texts] if texts else [])]
+    lengths = [min(length, longest) for length in (1, 64, 5, longest, 33, 2, 17, 18)]
+    return [[int(id_) for id_ in random.integers(0, config.vocab_size, length)] for length in lengths]
 
 
-def verify(folder: Path, spec: JudgeSpec, model: PreTrainedModel, batches: list[list[list[int]]]) -> Parity:
-    """Runs the judge in `folder` on the CPU and compares all its outputs with PyTorch's.
+def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int]) -> Parity:
+    """Holds what a judge says of some prompts against PyTorch's layer logits.
+
+    Args:
+        got: the graph's outputs.
+        expected: (prompts, L + 1, K).
+        spec: what the judge is.
+        lengths: of the prompts, in tokens.
 
     Raises:
         VerificationError: a difference over the limits of `PARITY`, or an output that is not finite.
     """
-    session = open_session(folder / GRAPH_FILE, device="cpu").session
-    pairs = []
-    for batch in batches:
-        ids = np.full((len(batch), max(map(len, batch))), _PADDING, dtype=np.int64)
-        for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = tokens
-        expected = oracle_layer_logits(model, ids, [len(tokens) for tokens in batch], spec.score_token_ids, spec.lens)
-        try:
-            pairs.append((run_graph(session, batch), expected))
-        except GradingError as error:
-            raise VerificationError(f"the exported graph does not run: {error}. Nothing was kept") from error
-        if takes_past(session):  # the same again in chunks, each behind the KV cache of those before
-            prefill = Prefill(session, chunk_tokens=_CHUNK)
-            pairs += [(prefill.grade(prompt), expected[[row]]) for row, prompt in enumerate(batch)]
-    got = {name: np.concatenate([outputs[name] for outputs, _ in pairs]) for name in pairs[0][0]}
-    expected = np.concatenate([layer_logits for _, layer_logits in pairs])
-    parity = _compare(got, expected, spec, [len(tokens) for batch in batches for tokens in batch])
+    parity = _compare(got, expected, spec, lengths)
     _check(parity, spec)
+    logger.info(
+        "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
+        "logits %.1e (relative), probabilities %.1e, score %.1e",
+        parity.prompts, *parity.lengths, parity.layer_logits, parity.worst_layer, parity.logits, parity.probabilities,
+        parity.score,
+    )  # fmt: skip
     return parity
+
+
+def grade_file(folder: Path, prompts: list[list[int]], *, int8: bool = False) -> tuple[dict[str, Array], list[int]]:
+    """Runs the judge in `folder` as it was written, on the CPU: prompts in one padded batch, and some in chunks.
+
+    Weights stay in the mapped file, which is read as often as the judge runs: once for the batch, and a few times for
+    the chunks, each behind the KV cache of those before.
+
+    Returns:
+        The graph's outputs, and which prompt each row of them is of.
+
+    Raises:
+        VerificationError: onnxruntime cannot run it.
+    """
+    session = open_session(folder / GRAPH_FILE, device="cpu", int8=int8).session
+    short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
+    long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
+    runs: list[dict[str, Array]] = []
+    rows: list[int] = []
+    try:
+        for batch in (short, long):
+            if batch:
+                runs.append(run_graph(session, [prompts[index] for index in batch]))
+                rows += batch
+        if takes_past(session):
+            by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+            prefill = Prefill(session, chunk_tokens=max(_CHUNK, len(prompts[by_length[-1]]) // 2 + 1))
+            for index in dict.fromkeys([by_length[-1], by_length[len(by_length) // 2], by_length[0]]):
+                runs.append(prefill.grade(prompts[index]))
+                rows.append(index)
+    except GradingError as error:
+        raise VerificationError(f"the exported graph does not run: {error}. Nothing was kept") from error
+    return {name: np.concatenate([run[name] for run in runs]) for name in OUTPUTS}, rows
 
 
 def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int]) -> Parity:

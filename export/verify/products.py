@@ -1,5 +1,6 @@
 """Holds every product of a judge in few bits against the same product with float32 weights."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +9,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+from tqdm import tqdm
 
-from lager_onnx.export.passes.parts import numpy_of, projections
+from lager_onnx.export.calibrate.sweep import Layer, Sweep
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import PRECISIONS
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
-from lager_onnx.runtime.session import open_session
 
 Array = npt.NDArray[np.float32]
+Outputs = dict[str, Array]
 
+_PROMPTS: Final = 12  # on which products are compared
 _REFUSED: Final = "Nothing was kept. Export it in a wider precision; --no-verify writes the judge all the same"
-_AT_ONCE: Final = 64  # products whose inputs and outputs are held together
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class Product:
 
     Attributes:
         x, y: names of its input and its output, which the rounded graph keeps.
-        weight: W, (in, out).
+        weight: W, (in, out), made when it is read.
     """
 
     x: str
     y: str
-    weight: Array
+    weight: ir.TensorProtocol
 
 
 @dataclass(frozen=True)
@@ -43,84 +45,82 @@ class Deviation:
     gain: float
 
 
-def products_of(graph: ir.Graph) -> list[Product]:
-    """The products of a float32 graph's projections."""
-    return [
-        Product(node.inputs[0].name or "", node.outputs[0].name or "", numpy_of(node.inputs[1]))
-        for node in projections(graph)
-        if node.inputs[0] is not None
-    ]
-
-
-def check_products(
-    folder: Path, spec: JudgeSpec, products: Sequence[Product], prompts: Sequence[list[int]], scratch: Path
-) -> None:
-    """Runs the judge in `folder` on prompts and multiplies what its projections read by the float32 weights.
+def grade_and_check(
+    folder: Path, spec: JudgeSpec, products: Sequence[Product], prompts: Sequence[list[int]]
+) -> Outputs:
+    """Runs the judge in `folder` layer by layer, and multiplies what its products read by the float32 weights.
 
     Unlike scores, a single product has nothing to hide an error in: a weight that was transposed, zeroed or scaled
     wrongly shows by itself, in whichever layer.
 
+    Args:
+        folder: the judge as it was written.
+        spec: what it is.
+        products: what was rounded; none to check nothing.
+        prompts: token ids; products are compared on some of them.
+
+    Returns:
+        What it says of the prompts.
+
     Raises:
         VerificationError: a product is outside the limits of the judge's precision; says which.
     """
+    sweep = Sweep(ir.load(folder / GRAPH_FILE), prompts, pack=True, int8=spec.precision == "int8")
+    some = sweep.prompts[:: max(1, len(prompts) // _PROMPTS)]
+    waiting, gains = list(products), list[float]()
+    for layer in tqdm(sweep.layers, desc="    verify", unit=" layers", disable=None, leave=False):
+        made = {str(value.name) for node in layer.nodes for value in node.outputs}
+        here = [product for product in waiting if product.y in made]
+        waiting = [product for product in waiting if product.y not in made]
+        gains += _check_layer(layer, here, spec, some, sweep.prompts)
+    if waiting:
+        raise VerificationError(f"the product {waiting[0].y} is missing in the judge's graph: nothing was kept")
     limits = PRECISIONS[spec.precision].products
-    assert limits is not None
-    session = open_session(
-        _with_outputs(folder, products, scratch), device="cpu", int8=spec.precision == "int8"
-    ).session
-    gains: list[float] = []
-    for first in range(0, len(products), _AT_ONCE):
-        some = products[first : first + _AT_ONCE]
-        names = list(dict.fromkeys(name for product in some for name in (product.x, product.y)))
-        runs = []
-        for prompt in prompts:
-            ids = np.asarray([prompt], dtype=np.int64)
-            found = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-            runs.append(dict(zip(names, found, strict=True)))
-        for product in some:
-            deviation = _deviation(product, runs)
-            gains.append(deviation.gain)
-            # Written so that a NaN fails.
-            if not (deviation.error <= limits.error and abs(deviation.gain - 1) <= limits.gain):
-                raise VerificationError(
-                    f"the product {product.y} of the {spec.precision} judge is not that of its weights: off by "
-                    f"{deviation.error:.1%} (allowed {limits.error:.0%}), too large by a factor of "
-                    f"{deviation.gain:.4f} (allowed 1 +- {limits.gain}). {_REFUSED}"
-                )
-    if not abs(np.mean(gains) - 1) <= limits.mean_gain:
+    if limits is not None and gains and not abs(np.mean(gains) - 1) <= limits.mean_gain:
         raise VerificationError(
             f"the mean product of the {spec.precision} judge is not that of its weights: too large by a factor of "
             f"{np.mean(gains):.4f} (allowed 1 +- {limits.mean_gain}). {_REFUSED}"
         )
+    return sweep.outputs(sweep.prompts)
+
+
+def _check_layer(
+    layer: Layer, products: Sequence[Product], spec: JudgeSpec, some: range, prompts: range
+) -> list[float]:
+    """Takes all prompts through a layer, and checks its products on some of them; returns their gains."""
+    runs: list[dict[str, Array]] = []
+
+    def see(index: int, arrays: dict[str, Array]) -> None:
+        if index in some:
+            runs.append({name: _text(array) for name, array in arrays.items()})
+
+    layer.run(prompts, list(dict.fromkeys(name for product in products for name in (product.x, product.y))), see)
+    gains = []
+    limits = PRECISIONS[spec.precision].products
+    for product in products:
+        deviation = _deviation(product, runs)
+        gains.append(deviation.gain)
+        # Written so that a NaN fails.
+        if limits is None or not (deviation.error <= limits.error and abs(deviation.gain - 1) <= limits.gain):
+            raise VerificationError(
+                f"the product {product.y} of the {spec.precision} judge is not that of its weights: off by "
+                f"{deviation.error:.1%}, too large by a factor of {deviation.gain:.4f} (allowed: {limits}). {_REFUSED}"
+            )
+    return gains
 
 
 def _deviation(product: Product, runs: Sequence[dict[str, Array]]) -> Deviation:
-    wrong = own = both = 0.0
-    for run in runs:
-        x, got = (_text(run[name]) for name in (product.x, product.y))
-        expected = x @ product.weight
-        wrong += float(((got - expected) ** 2).sum())
-        own += float((expected**2).sum())
-        both += float((got * expected).sum())
-    return Deviation(float(np.sqrt(wrong / own)), both / own) if own else Deviation(float(wrong > 0), 1.0)
+    x, got = (np.concatenate([run[name] for run in runs]) for name in (product.x, product.y))
+    expected = x @ product.weight.numpy()
+    wrong, own = (float(np.vdot(array, array)) for array in (got - expected, expected))
+    return (
+        Deviation(math.sqrt(wrong / own), float(np.vdot(got, expected)) / own)
+        if own
+        else Deviation(float(wrong > 0), 1.0)
+    )
 
 
 def _text(rows: Array) -> Array:
     """Rows (tokens, n) without the first token's, which holds no text, and activations that outweigh all others."""
     rows = rows.reshape(-1, rows.shape[-1])
     return rows[1:] if len(rows) > 1 else rows
-
-
-def _with_outputs(folder: Path, products: Sequence[Product], scratch: Path) -> Path:
-    """A copy of the judge's graph that shows what its products read and give."""
-    model = ir.load(folder / GRAPH_FILE)
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    for name in dict.fromkeys(name for product in products for name in (product.x, product.y)):
-        value = values.get(name)
-        if value is None:
-            raise VerificationError(f"the {name} of a projection is missing in the judge's graph: nothing was kept")
-        value.type = ir.TensorType(ir.DataType.FLOAT)
-        model.graph.outputs.append(value)
-    scratch.mkdir(exist_ok=True)
-    ir.save(model, scratch / GRAPH_FILE, external_data="model.onnx_data")
-    return scratch / GRAPH_FILE

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from lager_onnx import Judge
 from lager_onnx.cli import main
 from lager_onnx.export import export_judge, exporter
+from lager_onnx.export.sources.tensors import StateDict
 from lager_onnx.export.trace import trace
 from lager_onnx.models.errors import CheckpointError, ExportError, OutputError, VerificationError
 from lager_onnx.models.families.llama import Llama
@@ -99,7 +100,7 @@ def test_tracing_leaves_the_model_as_it_was(tiny_checkpoint: Path, tmp_path: Pat
     model = AutoModelForCausalLM.from_pretrained(tiny_checkpoint, attn_implementation="eager").eval()
     ids = torch.tensor([[5, 6, 7]])
     before = model(ids).logits
-    trace(model, (7, 8), tmp_path)
+    trace(model, StateDict(model.state_dict()), (7, 8), tmp_path)
     torch.testing.assert_close(model(ids).logits, before, rtol=0, atol=0)
 
 

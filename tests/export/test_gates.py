@@ -9,8 +9,10 @@ import onnx_ir as ir
 import pytest
 
 from lager_onnx.export import export_judge, exporter
+from lager_onnx.export.package import WeightsFile
 from lager_onnx.export.passes.building import constant
-from lager_onnx.export.passes.parts import numpy_of, projections, set_numpy
+from lager_onnx.export.passes.parts import projections
+from lager_onnx.export.weights import numpy_of, set_numpy
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import Precision
 from support.tiny import VARIANTS, make_checkpoint
@@ -78,7 +80,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, step: str, fault: Fault) -> None:
 
 # Where a fault comes in (float32 graph, weights in 16 bits, weights prepared for few), and what then refuses the judge.
 GATES = (
-    *[("write_graph", precision, "disagrees with PyTorch") for precision in PRECISIONS],
+    ("write_graph", "fp32", "disagrees with PyTorch"),
+    *[("Sweep", precision, "disagrees with PyTorch") for precision in PRECISIONS if precision != "fp32"],
     *[("narrow", precision, "disagrees with PyTorch") for precision in ("fp16", "bf16")],
     *[("quantize", precision, "changed what the judge says") for precision in FEW_BITS],
 )
@@ -133,14 +136,13 @@ def scales_off_by_2_percent(graph: ir.Graph) -> None:
 def test_a_fault_of_the_rounded_graph_is_caught(
     fault: Fault, precision: Precision, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = exporter.write_graph
+    original = exporter.WeightsFile.store_all
 
-    def write_with_fault(graph: ir.Model, folder: Path) -> None:
-        if folder.name == "judge":
-            fault(graph.graph)
-        original(graph, folder)
+    def store_with_fault(file: WeightsFile, model: ir.Model) -> None:
+        fault(model.graph)
+        original(file, model)
 
-    monkeypatch.setattr(exporter, "write_graph", write_with_fault)
+    monkeypatch.setattr(exporter.WeightsFile, "store_all", store_with_fault)
     refused(checkpoint, tmp_path, precision, r"is not that of its weights|disagrees with its float32 form")
 
 

@@ -9,16 +9,18 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.export import export_judge
-from lager_onnx.export.calibration import Inputs
-from lager_onnx.export.gptq import quantize_weight
-from lager_onnx.export.passes.parts import numpy_of, projections, reads_gate
-from lager_onnx.export.passes.products_8bit import Products8BitPass
-from lager_onnx.export.passes.rotate import RotatePass
-from lager_onnx.export.passes.smooth import SmoothPass
+from lager_onnx.export.calibrate.inputs import Inputs
+from lager_onnx.export.passes.parts import projections, reads_gate
 from lager_onnx.export.passes.split_norm import SplitNormPass
-from lager_onnx.export.passes.spread import SpreadPass
-from lager_onnx.export.passes.weight_blocks import EmbeddingBlocksPass, WeightBlocksPass
+from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
+from lager_onnx.export.quantize.gptq import quantize_weight
+from lager_onnx.export.quantize.int4 import Int4Rounding
+from lager_onnx.export.quantize.int8 import Int8Rounding, use_blocks
+from lager_onnx.export.quantize.rotate import RotatePass
+from lager_onnx.export.quantize.smooth import smooth
+from lager_onnx.export.quantize.spread import spread
 from lager_onnx.export.verify.agreement import compare
+from lager_onnx.export.weights import numpy_of
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.spec import JudgeSpec, Lens
 from lager_onnx.runtime.session import open_session, run_graph
@@ -69,16 +71,35 @@ def test_spreading_over_blocks_changes_nothing(variant: str, tmp_path: Path) -> 
     checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
     export_judge(checkpoint, tmp_path / "judge", verify_judge=False)
     graph = ir.load(tmp_path / "judge" / "model.onnx")
-    before = [numpy_of(node.inputs[1]).copy() for node in projections(graph.graph) if reads_gate(node)]
+    readers = [node for node in projections(graph.graph) if reads_gate(node)]
+    before = [numpy_of(node.inputs[1]).copy() for node in readers]
     expected = run_graph(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, PROMPTS)
-    assert SpreadPass()(graph).modified
-    after = [numpy_of(node.inputs[1]) for node in projections(graph.graph)]
+    for node, weight in zip(readers, before, strict=True):
+        assert len(spread(graph.graph, node, Inputs.of(len(weight)))) == 3
+    after = [numpy_of(node.inputs[1]) for node in readers]
     assert before
-    assert not any(np.array_equal(new, old) for new in after for old in before)
+    assert not any(np.array_equal(new, old) for new, old in zip(after, before, strict=True))
     ir.save(graph, tmp_path / "spread.onnx", external_data="spread.onnx_data")
     got = run_graph(open_session(tmp_path / "spread.onnx", device="cpu").session, PROMPTS)
     for name in OUTPUTS:
         np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+
+
+def test_moments_follow_when_channels_are_divided_and_turned() -> None:
+    random = np.random.default_rng(0)
+    rows, scale = random.standard_normal((50, 32)).astype(np.float32), np.linspace(0.5, 4, 32, dtype=np.float32)
+    some = random.standard_normal((16, 16)).astype(np.float32)
+    turn = ((some + some.T) / 2).astype(np.float32)  # symmetric is all that is asked of it
+    inputs, changed = Inputs.of(32), Inputs.of(32)
+    inputs.add(rows)
+    inputs.divide(scale)
+    changed.add(rows / scale)
+    np.testing.assert_allclose(inputs.moments, changed.moments, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(inputs.sizes, changed.sizes, rtol=1e-4)
+    np.testing.assert_allclose(inputs.mean, changed.mean, rtol=1e-3, atol=1e-6)
+    inputs.turn(turn)
+    turned = (rows / scale) @ np.kron(np.eye(2, dtype=np.float32), turn)
+    np.testing.assert_allclose(inputs.moments, turned.T @ turned, rtol=1e-3, atol=1e-3)
 
 
 def test_norms_read_the_same_sums_apart_from_them(tiny_judge: Path, tmp_path: Path) -> None:
@@ -112,11 +133,11 @@ def test_smoothing_channels_changes_nothing_but_their_size(variant: str, smoothe
     readers = [node for node in projections(graph.graph) if reads_gate(node)]
     before = [numpy_of(node.inputs[1]).copy() for node in readers]
     expected = run_graph(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, PROMPTS)
-    sizes = {
-        node.inputs[0]: 10.0 ** np.linspace(-2, 2, len(weight)) for node, weight in zip(readers, before, strict=True)
-    }
-    modified = SmoothPass(lambda value: seen(sizes[value]))(graph).modified
-    assert modified == smoothed
+    done = [
+        smooth(node, projections(graph.graph), seen(10.0 ** np.linspace(-2, 2, len(weight))))
+        for node, weight in zip(readers, before, strict=True)
+    ]
+    assert done == [smoothed] * len(readers)
     after = [numpy_of(node.inputs[1]) for node in readers]
     assert smoothed != all(np.array_equal(new, old) for new, old in zip(after, before, strict=True))
     ir.save(graph, tmp_path / "smooth.onnx", external_data="smooth.onnx_data")
@@ -144,6 +165,13 @@ def one_product(weight: np.ndarray, behind: str, *, norm_weight: bool = False) -
     return ir.Model(graph, ir_version=9)
 
 
+def to_int8(model: ir.Model, inputs: Inputs, *, rotated: bool) -> None:
+    (node,) = projections(model.graph)
+    Int8Rounding(model.graph, rotated=rotated).round(node, inputs)
+    use_blocks(model)
+    model.graph.sort()
+
+
 def run(model: ir.Model, rows: np.ndarray, folder: Path) -> np.ndarray:
     """In a judge's session: on processors without VNNI its options decide whether products in 8 bits are exact."""
     ir.save(model, folder / "model.onnx")
@@ -155,7 +183,7 @@ def test_products_lose_no_more_than_rounding_in_any_row(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     weight = random.standard_normal((64, 16)).astype(np.float32)
     model = one_product(weight, "Neg")
-    Products8BitPass(lambda _: Inputs(np.eye(64, dtype=np.float32)), rotated=False)(model)
+    to_int8(model, Inputs(np.eye(64, dtype=np.float32)), rotated=False)
     rows = random.standard_normal((1, 5, 64)) * np.array([1e-3, 1, 1e3, 0, 1])[None, :, None]
     rows[0, 4, 7] = 1000
     rows = rows.astype(np.float32)
@@ -178,7 +206,7 @@ def test_only_what_differs_from_the_mean_is_rounded(tmp_path: Path) -> None:
     assert seen.deviation == pytest.approx((rows[0, 1:] - rows[0, 1:].mean(axis=0)).std(), rel=1e-3)
     np.testing.assert_allclose(seen.mean, rows[0, 1:].mean(axis=0), atol=1e-6)
     model = one_product(weight, "SimplifiedLayerNormalization", norm_weight=True)
-    Products8BitPass(lambda _: seen, rotated=True)(model)
+    to_int8(model, seen, rotated=True)
     got = run(model, rows, tmp_path)
     inside = np.abs(rows - seen.mean).max(axis=-1) < 3.9 * seen.deviation
     assert inside.mean() > 0.9
@@ -190,7 +218,9 @@ def test_blocks_of_4_bits_hold_what_they_were_rounded_to(tmp_path: Path) -> None
     random = np.random.default_rng(0)
     weight = random.standard_normal((48, 16)).astype(np.float32)  # a block and a half
     model = one_product(weight, "Neg")
-    WeightBlocksPass(lambda _: Inputs(np.eye(48, dtype=np.float32)))(model)
+    (node,) = projections(model.graph)
+    Int4Rounding(model.graph).round(node, Inputs(np.eye(48, dtype=np.float32)))
+    model.graph.sort()
     got = run(model, -np.eye(48, dtype=np.float32)[None], tmp_path)[0]
     scales = np.stack([np.abs(part).max(axis=0) / 7 for part in (weight[:32], weight[32:])]).repeat([32, 16], axis=0)
     np.testing.assert_allclose(got, np.round(weight / scales) * scales, atol=0.02)  # 8 bits of the activation 1

@@ -1,19 +1,15 @@
 """Turns the residual stream, so that no channel stands out."""
 
+import math
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.passes.parts import (
-    NORMS,
-    is_constant,
-    norm_weight,
-    numpy_of,
-    projections,
-    reads_norm,
-    set_numpy,
-)
+from lager_onnx.export.passes.parts import NORMS, is_constant, norm_weight, projections, reads_norm
+from lager_onnx.export.weights import change_rows, change_whole, numpy_of, set_numpy, shape_of
 
 Array = npt.NDArray[np.float32]
 _SEED = 0
@@ -41,20 +37,27 @@ class RotatePass(ir.passes.InPlacePass):
         writers = _writers(graph, head) if head is not None else None
         if head is None or embedding is None or writers is None or not _only_projections_read_norms(graph, head):
             return ir.passes.PassResult(model, modified=False)
-        size = numpy_of(embedding).shape[-1]
-        rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0]
-        set_numpy(embedding, numpy_of(embedding) @ rotation)
+        size = shape_of(embedding)[-1]
+        rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0].astype(np.float32)
+        change_rows(embedding, lambda rows: rows @ rotation)
         for norm in {id(node.inputs[0].producer()): node.inputs[0].producer() for node in readers}.values():  # type: ignore[union-attr]
             assert norm is not None
             weight = numpy_of(norm_weight(norm))
             for projection in _users(norm):
-                set_numpy(projection.inputs[1], rotation.T @ (weight[:, None] * numpy_of(projection.inputs[1])))
+                change_whole(projection.inputs[1], partial(_read_rotated, rotation, weight))
             set_numpy(norm_weight(norm), np.ones_like(weight))
         for value in writers:
-            set_numpy(value, numpy_of(value) @ rotation)
+            change_rows(value, lambda rows: rows @ rotation) if len(shape_of(value)) > 1 else change_whole(
+                value, lambda bias: bias @ rotation
+            )
         _turn_back(graph, head, rotation)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
+
+
+def _read_rotated(rotation: Array, norm_weight: Array, weight: Array) -> Array:
+    """Q'gW."""
+    return rotation.T @ (norm_weight[:, None] * weight)
 
 
 def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
@@ -70,7 +73,7 @@ def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
                 return None
             if node.op_type == "Add":
                 found += [operand for operand in constants if operand is not None]
-            elif numpy_of(constants[0]).size != 1:
+            elif math.prod(shape_of(constants[0])) != 1:
                 return None
             (moving,) = (operand for operand in node.inputs if not is_constant(operand))
             node = moving.producer() if moving is not None else None

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from lager_onnx.export.calibration import Inputs, InputsOf
-from lager_onnx.export.gptq import quantize_weight
+from lager_onnx.export.calibrate.inputs import Inputs
 from lager_onnx.export.passes.building import constant, initializer, op, substitute
-from lager_onnx.export.passes.parts import numpy_of, projections, reads_norm
+from lager_onnx.export.passes.parts import reads_norm
+from lager_onnx.export.quantize.gptq import quantize_weight
+from lager_onnx.export.weights import numpy_of, shape_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ _CONTRIB = "com.microsoft"
 _NORMED_RANGE: Final = 4.0
 _ENOUGH_ROWS: Final = 256  # to know mean and deviation by; the last layer reads one row a prompt
 _SMALLEST: Final = 1e-12
+_BLOCK_OF_ROWS: Final = 1024
 _ZERO_POINT: Final = np.uint8(128)
 _OPSET, _IR_VERSION = 21, 10  # the first with a scale for every block of a tensor; nothing else that we use changed
 
 
-class Products8BitPass(ir.passes.InPlacePass):
-    """Multiplies in 8 bits: activations unsigned, weights signed, sums in 32 bits.
+class Int8Rounding:
+    """Lets products multiply in 8 bits: activations unsigned, weights signed, sums in 32 bits.
 
     Every row has its own scale, so a token's numbers do not depend on those beside it:
 
@@ -49,30 +51,38 @@ class Products8BitPass(ir.passes.InPlacePass):
         after:  x ─ Sub(mean) ─ QuantizeLinear ─ MatMulIntegerToFloat(Q, b)
 
     Args:
-        inputs: what a projection reads over calibration text.
+        graph: whose products are rounded; the caller sorts it when it is done.
         rotated: whether the residual stream is.
     """
 
-    def __init__(self, inputs: InputsOf, *, rotated: bool):
-        self.inputs, self.rotated = inputs, rotated
+    def __init__(self, graph: ir.Graph, *, rotated: bool):
+        self._graph, self._rotated = graph, rotated
+        self._made: dict[ir.Value, Rows] = {}
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites the model in place, as the class draws it."""
-        graph = model.graph
-        graph.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
-        made: dict[ir.Value, Rows] = {}
-        for node in projections(graph):
-            x, weight = node.inputs
-            assert x is not None
-            assert weight is not None
-            seen = self.inputs(x)
-            if x not in made:
-                alike = self.rotated and reads_norm(node) and seen.rows >= _ENOUGH_ROWS
-                made[x] = _centred(graph, x, seen) if alike else _rows(graph, x, numpy_of(weight).shape[0])
-            product = _product(graph, made[x], weight, *quantize_weight(numpy_of(weight), seen.moments))
-            substitute(graph, node, product)
-        graph.sort()
-        return ir.passes.PassResult(model, modified=True)
+    def round(self, node: ir.Node, inputs: Inputs) -> list[ir.Value]:
+        """Puts a product in 8 bits in the place of a MatMul; returns the initializers that hold its weight.
+
+        Args:
+            node: the MatMul.
+            inputs: what it reads over calibration text; its moments are overwritten.
+        """
+        x, weight = node.inputs
+        assert x is not None
+        assert weight is not None
+        if x not in self._made:
+            alike = self._rotated and reads_norm(node) and inputs.rows >= _ENOUGH_ROWS
+            rows = _centred(self._graph, x, inputs) if alike else _rows(self._graph, x, shape_of(weight)[0])
+            self._made[x] = rows
+        product, stored = _product(
+            self._graph, self._made[x], weight, *quantize_weight(numpy_of(weight), inputs.moments)
+        )
+        substitute(self._graph, node, product)
+        return stored
+
+
+def use_blocks(model: ir.Model) -> None:
+    """Lets a graph have scales for every block of a tensor, which it needs once its rows are rounded."""
+    model.graph.opset_imports[""], model.ir_version = _OPSET, _IR_VERSION
 
 
 def _centred(graph: ir.Graph, x: ir.Value, seen: Inputs) -> Rows:
@@ -92,18 +102,25 @@ def _rows(graph: ir.Graph, x: ir.Value, width: int) -> Rows:
 
 def _product(
     graph: ir.Graph, rows: Rows, weight: ir.Value, quantized: npt.NDArray[np.int8], scales: npt.NDArray[np.float32]
-) -> ir.Value:
-    inputs: list[ir.Value | None] = [
-        rows.quantized,
-        initializer(graph, f"{weight.name}.int8", quantized),
-        rows.scale,
-        initializer(graph, f"{weight.name}.scales", scales[0]),
-        _zero_point(graph),
-    ]
+) -> tuple[ir.Value, list[ir.Value]]:
+    stored = [
+        initializer(graph, f"{weight.name}.int8", quantized), initializer(graph, f"{weight.name}.scales", scales[0])
+    ]  # fmt: skip
+    inputs: list[ir.Value | None] = [rows.quantized, stored[0], rows.scale, stored[1], _zero_point(graph)]
     if rows.mean is not None:
-        inputs += [None, initializer(graph, f"{weight.name}.bias", rows.mean @ (quantized * scales[0]))]
+        bias = initializer(graph, f"{weight.name}.bias", _times(rows.mean, quantized) * scales[0])
+        inputs, stored = [*inputs, None, bias], [*stored, bias]
     product = op(graph, "MatMulIntegerToFloat", *inputs, domain=_CONTRIB)
-    return product if rows.own_scale is None else op(graph, "Mul", product, rows.own_scale)
+    return product if rows.own_scale is None else op(graph, "Mul", product, rows.own_scale), stored
+
+
+def _times(row: npt.NDArray[np.float32], quantized: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    """A product with a matrix of which no copy in float32 is made."""
+    total = np.zeros(quantized.shape[1], np.float32)
+    for first in range(0, len(row), _BLOCK_OF_ROWS):
+        some = slice(first, first + _BLOCK_OF_ROWS)
+        total += row[some] @ quantized[some].astype(np.float32)
+    return total
 
 
 def _zero_point(graph: ir.Graph) -> ir.Value:

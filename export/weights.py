@@ -1,0 +1,152 @@
+"""Weights of the graph as expressions over a checkpoint's tensors: made when they are read, and forgotten."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from lager_onnx.models.errors import ExportError
+
+Array = npt.NDArray[Any]
+Rows = Callable[[int, int], Array]
+
+_WRITTEN_AT_ONCE: Final = 64 << 20  # bytes
+
+
+class Weight(ir.LazyTensor):
+    """A tensor that is made anew whenever it is read, so that a graph holds none.
+
+    Args:
+        name: of its initializer.
+        shape: of the whole.
+        rows: makes the rows from one on up to, and without, another.
+        dtype: what it is stored as.
+        apart: rows can be made without making all others too; such a weight is written in blocks of them.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        shape: Sequence[int],
+        rows: Rows,
+        *,
+        dtype: ir.DataType = ir.DataType.FLOAT,
+        apart: bool = True,
+    ):
+        super().__init__(self._whole, dtype, ir.Shape(tuple(shape)), name=name)
+        self._rows, self._expected, self.apart = rows, tuple(shape), apart
+        self._held: Array | None = None
+
+    def rows(self, first: int, end: int) -> Array:
+        """Rows along the first axis.
+
+        Raises:
+            ExportError: they are not of the shape or type that was promised, from which follows where all tensors lie.
+        """
+        if self._held is not None:
+            return self._held[first:end]
+        made, shape = self._rows(first, end), (end - first, *self._expected[1:])
+        if made.shape != shape or made.dtype != self.dtype.numpy():
+            raise ExportError(f"{self.name} was made as {made.dtype} {made.shape}, not as {self.dtype} {shape}")
+        return made
+
+    def _whole(self) -> ir.TensorProtocol:
+        return ir.Tensor(self.rows(0, self._expected[0]), dtype=self.dtype, name=self.name)
+
+    def hold(self) -> None:
+        """Makes it once, and keeps it until `release`."""
+        self._held = self.numpy()
+
+    def release(self) -> None:
+        """Forgets it."""
+        self._held = None
+
+    def tofile(self, file: Any) -> None:
+        """Writes it, in blocks of rows where these can be made apart."""
+        total = self._expected[0]
+        step = max(1, _WRITTEN_AT_ONCE * total // max(1, self.nbytes)) if self.apart else total
+        for first in range(0, total, step):
+            file.write(np.ascontiguousarray(self.rows(first, min(first + step, total))).view(np.uint8).data)
+
+
+def numpy_of(value: ir.Value | None) -> Array:
+    """A weight's numbers."""
+    return tensor_of(value).numpy()
+
+
+def shape_of(value: ir.Value | None) -> tuple[int, ...]:
+    """A weight's shape, without making it."""
+    return tuple(int(size) for size in tensor_of(value).shape.numpy())
+
+
+def tensor_of(value: ir.Value | None) -> ir.TensorProtocol:
+    """What a weight is made from."""
+    assert value is not None
+    assert value.const_value is not None
+    return value.const_value
+
+
+def set_numpy(value: ir.Value | None, array: npt.NDArray[np.floating]) -> None:
+    """Gives a small weight other numbers, as float32."""
+    assert value is not None
+    value.const_value = ir.tensor(np.ascontiguousarray(array, dtype=np.float32), name=value.name)
+
+
+def change_rows(value: ir.Value | None, change: Callable[[Array], Array]) -> None:
+    """Gives a weight other numbers, made from each of its rows alone when they are read."""
+    old = tensor_of(value)
+    _, apart = _rows(old)
+    change_as(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(_rows(old)[0](a, b))), apart=apart))
+
+
+def change_whole(value: ir.Value | None, change: Callable[[Array], Array]) -> None:
+    """Gives a weight other numbers, made from all of its own when they are read."""
+    old = tensor_of(value)
+    change_as(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(old.numpy())[a:b]), apart=False))
+
+
+def change_as(value: ir.Value | None, tensor: ir.TensorProtocol) -> None:
+    """Gives a weight another expression."""
+    assert value is not None
+    value.const_value = tensor
+
+
+def narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> Weight:
+    """A tensor in another type."""
+    rows, apart = _rows(tensor)
+    shape = [int(size) for size in tensor.shape.numpy()]
+    return Weight(tensor.name, shape, lambda a, b: rows(a, b).astype(dtype.numpy()), dtype=dtype, apart=apart)
+
+
+def side_by_side(name: str, tensors: Sequence[ir.TensorProtocol]) -> Weight:
+    """Tensors along their last axis."""
+    shapes = [[int(size) for size in tensor.shape.numpy()] for tensor in tensors]
+    shape = [*shapes[0][:-1], sum(each[-1] for each in shapes)]
+    if len(shape) == 1:
+        return Weight(name, shape, lambda a, b: np.concatenate([each.numpy() for each in tensors])[a:b], apart=False)
+    parts = [_rows(tensor) for tensor in tensors]
+    return Weight(
+        name,
+        shape,
+        lambda a, b: np.concatenate([rows(a, b) for rows, _ in parts], axis=-1),
+        apart=all(apart for _, apart in parts),
+    )
+
+
+def rows_of(tensor: ir.TensorProtocol) -> Rows:
+    """What makes rows of a tensor."""
+    return _rows(tensor)[0]
+
+
+def _rows(tensor: ir.TensorProtocol) -> tuple[Rows, bool]:
+    """What makes rows of a tensor, and whether that is less work than to make all."""
+    if isinstance(tensor, Weight):
+        return tensor.rows, tensor.apart
+    return (lambda first, end: tensor.numpy()[first:end]), math.prod(tensor.shape.numpy()) > 0
+
+
+def _float32(array: Array) -> Array:
+    return np.ascontiguousarray(array, dtype=np.float32)
