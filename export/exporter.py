@@ -183,5 +183,5 @@ def _verify_file(folder: Path, spec: JudgeSpec, checkpoint: Checkpoint) -> Parit
     samples = _sample_prompts(spec, checkpoint)
     with step("Verify against PyTorch, layer by layer"):
         expected = oracle_layer_logits(checkpoint, samples, spec, rounded=_TORCH_DTYPES.get(spec.precision))
-        got, rows = grade_file(folder, samples)
+        got, rows = grade_file(folder, samples, precision=spec.precision)
         return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples])

@@ -38,7 +38,7 @@ def with_weights(
     Args:
         model: its forward passes inside the block see the weights.
         tensors: under the model's names.
-        change: is given a parameter's name and float32 tensor, and gives what the module is to see instead.
+        change: is given a parameter's name and its tensor, and gives what the module is to see instead, in any type.
     """
     hooks = []
     for path, module in model.named_modules():
@@ -49,8 +49,8 @@ def with_weights(
 
         def load(module: Any, _arguments: Any, own: dict[str, str] = own) -> None:
             for name, full_name in own.items():
-                tensor = tensors.read(full_name).float()
-                getattr(module, name).data = tensor if change is None else change(full_name, tensor)
+                stored = tensors.read(full_name)
+                getattr(module, name).data = (stored if change is None else change(full_name, stored)).float()
 
         def drop(module: Any, _arguments: Any, _output: Any, empty: dict[str, torch.Tensor] = empty) -> None:
             for name, tensor in empty.items():

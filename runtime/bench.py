@@ -78,7 +78,7 @@ class Bench:
         start = time.perf_counter()
         spec = read_spec(folder)
         vocabulary = PromptEncoder(folder, spec).vocabulary_size
-        engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, int8=spec.precision == "int8")
+        engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision)
         return cls(engine, time.perf_counter() - start, vocabulary, spec.context_length)
 
     def speeds(self, repeats: int = 5) -> Iterator[Speed]:

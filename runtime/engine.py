@@ -17,6 +17,7 @@ import onnxruntime
 
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
+from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
 from lager_onnx.runtime.prefill import Prefill, takes_past
@@ -63,7 +64,7 @@ class Engine(Protocol):
         """Starts to grade prompts, given as token ids."""
 
 
-def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool = False) -> Engine:
+def open_engine(model: Path, *, device: Device, threads: int | None, precision: Precision = "fp32") -> Engine:
     """Opens a judge's graph with the engine that fits it; see `open_session`.
 
     Raises:
@@ -71,10 +72,10 @@ def open_engine(model: Path, *, device: Device, threads: int | None, int8: bool 
         JudgeFolderError: onnxruntime cannot read the graph.
     """
     cores = threads or usable_cores()
-    opened = open_session(model, device=device, threads=cores, int8=int8)
+    opened = open_session(model, device=device, threads=cores, precision=precision)
     if opened.provider == "CPUExecutionProvider" and takes_past(opened.session):
         with graph_errors(model):
-            return CoreEngine(opened.session, model, cores, int8=int8)
+            return CoreEngine(opened.session, model, cores, precision=precision)
     return BatchEngine(opened.session, opened.provider)
 
 
@@ -118,13 +119,15 @@ class CoreEngine:
         on_all_cores: a session with a thread for every core.
         model: the file that it was opened from; the session for one prompt a core is opened when it is needed.
         cores: number of cores.
-        int8: the graph multiplies in 8 bits.
+        precision: of the judge.
     """
 
     provider = "CPUExecutionProvider"
 
-    def __init__(self, on_all_cores: onnxruntime.InferenceSession, model: Path, cores: int, *, int8: bool = False):
-        self._cores, self._model, self._int8 = cores, model, int8
+    def __init__(
+        self, on_all_cores: onnxruntime.InferenceSession, model: Path, cores: int, *, precision: Precision = "fp32"
+    ):
+        self._cores, self._model, self._precision = cores, model, precision
         self._begin(on_all_cores)
 
     def _begin(self, on_all_cores: onnxruntime.InferenceSession) -> None:
@@ -147,13 +150,13 @@ class CoreEngine:
         return self._open_packed(threads=1)
 
     def _open_packed(self, threads: int) -> onnxruntime.InferenceSession:
-        return open_session(self._model, device="cpu", threads=threads, pack=True, int8=self._int8).session
+        return open_session(self._model, device="cpu", threads=threads, pack=True, precision=self._precision).session
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
         if os.getpid() != self._process:
             self._leave_behind()
-            self._begin(open_session(self._model, device="cpu", threads=self._cores, int8=self._int8).session)
+            self._begin(open_session(self._model, device="cpu", threads=self._cores, precision=self._precision).session)
         groups = groups_of_prompts(prompts)
         given = [index for group in groups for index in group]
         if 1 < len(given) <= _FEW * self._cores and share_half([prompts[index] for index in given]):

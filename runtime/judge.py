@@ -73,7 +73,7 @@ class Judge:
         finish_checking = start_checking(folder, spec)
         try:
             encoder = PromptEncoder(folder, spec)
-            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, int8=spec.precision == "int8")
+            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision)
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lager_onnx.export.weights import Weight
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
+from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.exact_products import make_products_exact
 from lager_onnx.runtime.session import session_options
 
@@ -21,6 +22,7 @@ See = Callable[[int, dict[str, Array]], None]
 # What a layer is cut behind; where no attention is fused, its softmax.
 _ATTENTIONS: Final = ("GroupQueryAttention", "Softmax")
 _LOOKED_UP: Final = 64 << 20  # bytes of an embedding that are made at once
+_PACKED: Final = ("fp16", "bf16", "int8", "int4")  # whose products are slower with weights as they lie in the file
 _SMALL: Final = 16 * 1024  # bytes; such constants stay in the graph, where shapes are computed from them
 
 
@@ -54,12 +56,11 @@ class Sweep:
     Args:
         model: a judge's graph; its weights may be expressions, or lie in a file.
         prompts: token ids.
-        pack: let matrix products copy their weights into the order in which they read them.
-        int8: the graph multiplies in 8 bits.
+        precision: of the graph as it is.
     """
 
-    def __init__(self, model: ir.Model, prompts: Sequence[list[int]], *, pack: bool = False, int8: bool = False):
-        self._model, self._pack, self._int8 = model, pack, int8
+    def __init__(self, model: ir.Model, prompts: Sequence[list[int]], *, precision: Precision = "fp32"):
+        self._model, self._precision = model, precision
         self.prompts = range(len(prompts))
         layers = _layers(model.graph)
         self.layers = [Layer(nodes, self, number) for number, nodes in enumerate(layers)]
@@ -143,9 +144,9 @@ class Sweep:
             name: onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, int(dtype))
             for name, (array, dtype) in weights.items()
         }
-        options = session_options(None, pack=self._pack)
+        options = session_options(None, pack=self._precision in _PACKED)
         options.enable_cpu_mem_arena = False  # what is carried on would keep all of the arena
-        if self._int8:
+        if self._precision == "int8":
             make_products_exact(options)
         options.add_external_initializers(list(given), list(given.values()))
         model = ir.serde.serialize_model(ir.Model(graph, ir_version=self._model.ir_version))
@@ -175,17 +176,30 @@ def _layers(graph: ir.Graph) -> list[list[ir.Node]]:
     """Nodes by how many attentions lie before them: one list a layer, and one before the first.
 
     A node stands in the first list in which all that it reads is there. So what is gathered from the residual stream is
-    gathered at once, and no more than one layer's hidden states are carried on.
+    gathered at once, and no more than one layer's hidden states are carried on. What is computed from constants alone,
+    such as a weight that is widened, stands in every list that reads it.
     """
     kinds = {node.op_type for node in graph}
     attention = next((kind for kind in _ATTENTIONS if kind in kinds), None)
-    depth: dict[ir.Value | None, int] = {}
+    depth: dict[ir.Value, int] = {}
     found: list[list[ir.Node]] = []
     for node in graph:  # sorted
-        at = max((depth.get(value, 0) for value in node.inputs if value is not None), default=0)
-        at += node.op_type == attention
-        for output in node.outputs:
-            depth[output] = at
+        computed = [value for value in node.inputs if value is not None and value.const_value is None]
+        fixed = [value.producer() for value in computed if value.producer() is not None and value not in depth]
+        if len(fixed) == len(computed):
+            continue
+        at = max(depth.get(value, 0) for value in computed) + (node.op_type == attention)
+        depth |= dict.fromkeys(node.outputs, at)
         found += [[] for _ in range(at + 1 - len(found))]
+        _add_fixed(found[at], [each for each in fixed if each is not None])
         found[at].append(node)
     return found
+
+
+def _add_fixed(nodes: list[ir.Node], fixed: list[ir.Node]) -> None:
+    """Adds nodes that read constants alone, and those that they read, unless they are there."""
+    for node in fixed:
+        if node not in nodes:
+            makers = [value.producer() for value in node.inputs if value is not None]
+            _add_fixed(nodes, [maker for maker in makers if maker is not None])
+            nodes.append(node)

@@ -131,4 +131,4 @@ def _round_matrix(model: PreTrainedModel, dtype: torch.dtype, name: str, tensor:
     """A parameter as a judge stores it: the body's matrices in 16 bits; vectors and the unembedding as they are."""
     head = model.get_output_embeddings()
     of_the_head = any(module is head for path, module in model.named_modules() if path == name.rpartition(".")[0])
-    return tensor if tensor.ndim == 1 or of_the_head else tensor.to(dtype).float()
+    return tensor if tensor.ndim == 1 or of_the_head else tensor.to(dtype)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.method import aggregate, expected_score, softmax
-from lager_onnx.models.precisions import PARITY
+from lager_onnx.models.precisions import PARITY, Precision
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Parity
 from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.session import open_session, run_graph
@@ -55,7 +55,9 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
     return parity
 
 
-def grade_file(folder: Path, prompts: list[list[int]], *, int8: bool = False) -> tuple[dict[str, Array], list[int]]:
+def grade_file(
+    folder: Path, prompts: list[list[int]], *, precision: Precision = "fp32"
+) -> tuple[dict[str, Array], list[int]]:
     """Runs the judge in `folder` as it was written, on the CPU: prompts in one padded batch, and some in chunks.
 
     Weights stay in the mapped file, which is read as often as the judge runs: once for the batch, and a few times for
@@ -67,7 +69,7 @@ def grade_file(folder: Path, prompts: list[list[int]], *, int8: bool = False) ->
     Raises:
         VerificationError: onnxruntime cannot run it.
     """
-    session = open_session(folder / GRAPH_FILE, device="cpu", int8=int8).session
+    session = open_session(folder / GRAPH_FILE, device="cpu", precision=precision).session
     short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
     long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
     runs: list[dict[str, Array]] = []

@@ -65,7 +65,7 @@ def grade_and_check(
     Raises:
         VerificationError: a product is outside the limits of the judge's precision; says which.
     """
-    sweep = Sweep(ir.load(folder / GRAPH_FILE), prompts, pack=True, int8=spec.precision == "int8")
+    sweep = Sweep(ir.load(folder / GRAPH_FILE), prompts, precision=spec.precision)
     some = sweep.prompts[:: max(1, len(prompts) // _PROMPTS)]
     waiting, gains = list(products), list[float]()
     for layer in tqdm(sweep.layers, desc="    verify", unit=" layers", disable=None, leave=False):

@@ -175,7 +175,7 @@ def to_int8(model: ir.Model, inputs: Inputs, *, rotated: bool) -> None:
 def run(model: ir.Model, rows: np.ndarray, folder: Path) -> np.ndarray:
     """In a judge's session: on processors without VNNI its options decide whether products in 8 bits are exact."""
     ir.save(model, folder / "model.onnx")
-    return open_session(folder / "model.onnx", device="cpu", int8=True).session.run(["y"], {"x": rows})[0]
+    return open_session(folder / "model.onnx", device="cpu", precision="int8").session.run(["y"], {"x": rows})[0]
 
 
 def test_products_lose_no_more_than_rounding_in_any_row(tmp_path: Path) -> None:
