@@ -1,14 +1,16 @@
 """What a projection reads over calibration text."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Array = npt.NDArray[np.float32]
 
 _AT_ONCE = 1024  # rows of a moment matrix that are changed at once
+_ROWS_AT_ONCE = 1024  # tokens that are multiplied at once
 
 
 @dataclass
@@ -23,6 +25,7 @@ class Inputs:
     rows: int = 0
     total: Array | float = 0.0
     squares: Array | float = 0.0
+    _waiting: list[Array] = field(default_factory=list)
 
     @classmethod
     def of(cls, channels: int) -> "Inputs":
@@ -34,13 +37,29 @@ class Inputs:
         return replace(self, moments=self.moments.copy())
 
     def add(self, rows: Array) -> None:
-        """Counts more of them, (tokens, in)."""
-        for first in range(0, rows.shape[1], _AT_ONCE):
-            self.moments[first : first + _AT_ONCE] += rows[:, first : first + _AT_ONCE].T @ rows
+        """Counts more of them, (tokens, in); `moments` has them all after `finish`."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= _ROWS_AT_ONCE:
+            self._multiply()
         text = rows[1:] if len(rows) > 1 else rows  # of one row, the score position's
         self.rows += len(text)
         self.total = self.total + text.sum(axis=0, dtype=np.float64)
         self.squares = self.squares + (text.astype(np.float64) ** 2).sum(axis=0)
+
+    def finish(self) -> None:
+        """Ends the counting."""
+        if self._waiting:
+            self._multiply()
+        for first in range(0, len(self.moments), _AT_ONCE):  # so far, only one half was added up
+            here = slice(first, first + _AT_ONCE)
+            self.moments[first + _AT_ONCE :, here] = self.moments[here, first + _AT_ONCE :].T
+
+    def _multiply(self) -> None:
+        moments, rows = torch.from_numpy(self.moments), torch.from_numpy(np.concatenate(self._waiting))
+        for first in range(0, len(moments), _AT_ONCE):
+            columns = rows[:, first : first + _AT_ONCE]
+            moments[first : first + _AT_ONCE, first:].addmm_(columns.T, rows[:, first:])
+        self._waiting = []
 
     def divide(self, scale: Array) -> None:
         """Divides every channel by a number, (in,): of X / s, the moments are those of X / s_i / s_j."""

@@ -95,6 +95,8 @@ def _see(layer: Layer, found: list[ir.Node], prompts: range) -> dict[ir.Value, I
             inputs.add(rows.reshape(-1, rows.shape[-1]))
 
     layer.run(prompts, [str(value.name) for value in seen], see)
+    for inputs in seen.values():
+        inputs.finish()
     return seen
 
 

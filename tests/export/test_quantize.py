@@ -91,9 +91,14 @@ def test_moments_follow_when_channels_are_divided_and_turned() -> None:
     some = random.standard_normal((16, 16)).astype(np.float32)
     turn = ((some + some.T) / 2).astype(np.float32)  # symmetric is all that is asked of it
     inputs, changed = Inputs.of(32), Inputs.of(32)
-    inputs.add(rows)
+    for part in np.split(rows, 5):
+        inputs.add(part)
+    inputs.finish()
+    np.testing.assert_allclose(inputs.moments, rows.T @ rows, rtol=1e-4, atol=1e-4)
     inputs.divide(scale)
-    changed.add(rows / scale)
+    for part in np.split(rows / scale, 5):
+        changed.add(part)
+    changed.finish()
     np.testing.assert_allclose(inputs.moments, changed.moments, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(inputs.sizes, changed.sizes, rtol=1e-4)
     np.testing.assert_allclose(inputs.mean, changed.mean, rtol=1e-3, atol=1e-6)
