@@ -1,20 +1,17 @@
 """Runs a judge's graph layer by layer over many prompts: one layer's weights are in memory at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime
 from tqdm import tqdm
 
+from lager_onnx.export.calibrate.layer_session import LayerSession
 from lager_onnx.export.weights import Weight
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
 from lager_onnx.models.precisions import Precision
-from lager_onnx.runtime.exact_products import make_products_exact
-from lager_onnx.runtime.session import session_options
 
 Array = npt.NDArray[Any]
 See = Callable[[int, dict[str, Array]], None]
@@ -22,8 +19,6 @@ See = Callable[[int, dict[str, Array]], None]
 # What a layer is cut behind; where no attention is fused, its softmax.
 _ATTENTIONS: Final = ("GroupQueryAttention", "Softmax")
 _LOOKED_UP: Final = 64 << 20  # bytes of an embedding that are made at once
-_PACKED: Final = ("fp16", "bf16", "int8", "int4")  # whose products are slower with weights as they lie in the file
-_SMALL: Final = 16 * 1024  # bytes; such constants stay in the graph, where shapes are computed from them
 
 
 class Layer:
@@ -91,18 +86,18 @@ class Sweep:
     ) -> None:
         """See `Layer.run`."""
         nodes = [node for node in nodes if not self._looked_up(node, prompts)]
-        made = {value.name for node in nodes for value in node.outputs if value.name}
-        onward = [name for name in made if name is not None and self._last_read.get(name, -1) > number]
+        made = [str(value.name) for node in nodes for value in node.outputs if value.name]
+        onward = [name for name in made if self._last_read.get(name, -1) > number]
         fetched = list(dict.fromkeys([*onward, *names]))
-        with self._opened(nodes, made, fetched, self._carried[prompts[0]]) as (session, reads):
-            for index in prompts:
-                carried = self._carried[index]
-                found = dict(zip(fetched, session.run(fetched, {name: carried[name] for name in reads}), strict=True))
-                if see is not None:
-                    see(index, {name: found[name] for name in names})
-                carried |= {name: found[name] for name in onward}
-                for name in [name for name in carried if self._last_read.get(name, -1) <= number]:
-                    del carried[name]
+        session = LayerSession(self._model, nodes, fetched, self._carried[prompts[0]], self._precision)
+        for index in prompts:
+            carried = self._carried[index]
+            found = session.run(carried)
+            if see is not None:
+                see(index, {name: found[name] for name in names})
+            carried |= {name: found[name] for name in onward}
+            for name in [name for name in carried if self._last_read.get(name, -1) <= number]:
+                del carried[name]
 
     def _looked_up(self, node: ir.Node, prompts: range) -> bool:
         """Looks up an embedding that is an expression, block by block; False for any other node."""
@@ -123,53 +118,6 @@ class Sweep:
         for index, array in zip(prompts, found, strict=True):
             self._carried[index][str(node.outputs[0].name)] = array
         return True
-
-    @contextmanager
-    def _opened(
-        self, nodes: list[ir.Node], made: set[str], fetched: list[str], carried: dict[str, Array]
-    ) -> Iterator[tuple[onnxruntime.InferenceSession, list[str]]]:
-        """A session of some nodes, and the names of what it must be fed; with its weights in memory for so long."""
-        values = {value.name: value for node in nodes for value in node.inputs if value is not None}
-        outputs = {value.name: value for node in nodes for value in node.outputs}
-        reads = [value for name, value in values.items() if value.const_value is None and name not in made]
-        constants = [value for value in values.values() if value.const_value is not None]
-        graph = ir.GraphView(
-            reads, [outputs[name] for name in fetched], nodes=nodes, initializers=constants, name="layer",
-            opset_imports=self._model.graph.opset_imports,
-        ).clone()  # fmt: skip
-        for value in graph.inputs:
-            value.type = ir.TensorType(ir.DataType.from_numpy(carried[str(value.name)].dtype))
-        weights = _take_out(graph)
-        given = {
-            name: onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, int(dtype))
-            for name, (array, dtype) in weights.items()
-        }
-        options = session_options(None, pack=self._precision in _PACKED)
-        options.enable_cpu_mem_arena = False  # what is carried on would keep all of the arena
-        if self._precision == "int8":
-            make_products_exact(options)
-        options.add_external_initializers(list(given), list(given.values()))
-        model = ir.serde.serialize_model(ir.Model(graph, ir_version=self._model.ir_version))
-        providers = ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        yield session, [str(value.name) for value in reads]
-        del session, given, weights
-
-
-def _take_out(graph: ir.Graph) -> dict[str, tuple[Array, ir.DataType]]:
-    """Large constants by name, each of which the graph then only promises."""
-    found = {}
-    for name, value in graph.initializers.items():
-        tensor = value.const_value
-        if tensor is None or (tensor.nbytes <= _SMALL and not isinstance(tensor, ir.ExternalTensor)):
-            continue
-        array = np.ascontiguousarray(tensor.numpy())
-        # onnxruntime's binding knows no bfloat16 of numpy's.
-        found[name] = array.view(np.uint16) if tensor.dtype == ir.DataType.BFLOAT16 else array, tensor.dtype
-        value.const_value = ir.ExternalTensor(
-            "given", 0, array.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name, base_dir=""
-        )
-    return found
 
 
 def _layers(graph: ir.Graph) -> list[list[ir.Node]]:
