@@ -13,7 +13,7 @@ from lager_onnx.models.errors import ExportError
 Array = npt.NDArray[Any]
 Rows = Callable[[int, int], Array]
 
-_WRITTEN_AT_ONCE: Final = 64 << 20  # bytes
+ROWS_AT_ONCE: Final = 2048  # of a weight whose rows can be made apart, such as an embedding
 
 
 class Weight(ir.LazyTensor):
@@ -67,7 +67,7 @@ class Weight(ir.LazyTensor):
     def tofile(self, file: Any) -> None:
         """Writes it, in blocks of rows where these can be made apart."""
         total = self._expected[0]
-        step = max(1, _WRITTEN_AT_ONCE * total // max(1, self.nbytes)) if self.apart else total
+        step = ROWS_AT_ONCE if self.apart else total
         for first in range(0, total, step):
             file.write(np.ascontiguousarray(self.rows(first, min(first + step, total))).view(np.uint8).data)
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from lager_onnx.export.calibrate.layer_session import LayerSession
-from lager_onnx.export.weights import Weight
+from lager_onnx.export.weights import ROWS_AT_ONCE, Weight
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
 from lager_onnx.models.precisions import Precision
 
@@ -18,7 +18,6 @@ See = Callable[[int, dict[str, Array]], None]
 
 # What a layer is cut behind; where no attention is fused, its softmax.
 _ATTENTIONS: Final = ("GroupQueryAttention", "Softmax")
-_LOOKED_UP: Final = 64 << 20  # bytes of an embedding that are made at once
 
 
 class Layer:
@@ -108,11 +107,10 @@ class Sweep:
         ids = [self._carried[index][INPUT_IDS] for index in prompts]
         found = [np.empty((*each.shape, *data.shape.numpy()[1:]), data.dtype.numpy()) for each in ids]
         total = int(data.shape.numpy()[0])
-        step = max(1, _LOOKED_UP * total // data.nbytes)
-        for first in range(0, total, step):
-            here = [(each >= first) & (each < first + step) for each in ids]
+        for first in range(0, total, ROWS_AT_ONCE):
+            here = [(each >= first) & (each < first + ROWS_AT_ONCE) for each in ids]
             if any(mask.any() for mask in here):
-                rows = data.rows(first, min(first + step, total))
+                rows = data.rows(first, min(first + ROWS_AT_ONCE, total))
                 for array, each, mask in zip(found, ids, here, strict=True):
                     array[mask] = rows[each[mask] - first]
         for index, array in zip(prompts, found, strict=True):
