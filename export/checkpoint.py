@@ -25,7 +25,7 @@ from transformers.utils import logging as hf_logging
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
 from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
-from lager_onnx.export.sources.gguf_tokenizer import mend_pre_tokenizer
+from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
 from lager_onnx.export.sources.pretrained import load_pretrained
 from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
 from lager_onnx.export.sources.strict import match_tensors
@@ -117,15 +117,15 @@ _NUMBERS: Final[dict[str, Any]] = {"dtype": torch.float32, "attn_implementation"
 
 def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
     path = files.folder / (files.gguf or "")
-    readers = open_gguf(path)
+    reader = open_gguf(path)
     where = {"pretrained_model_name_or_path": str(files.folder), "gguf_file": files.gguf}
-    with opened_once(readers[0]):
+    with opened_once(reader):
         config = AutoConfig.from_pretrained(**where)
         tokenizer = AutoTokenizer.from_pretrained(**where)
     model = skeleton(lambda: AutoModelForCausalLM.from_config(config, **_NUMBERS))
-    check_header(readers, path, model)
-    mend_pre_tokenizer(readers[0], path, tokenizer.backend_tokenizer)
-    return model, match_tensors(GgufTensors(readers, model, path), model, path), tokenizer
+    check_header(reader, path, model)
+    mend_tokenizer(reader, path, tokenizer.backend_tokenizer)
+    return model, match_tensors(GgufTensors(reader, model, path), model, path), tokenizer
 
 
 def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:

@@ -4,7 +4,7 @@ That is: parts, numbers of the configuration, rope factors, surplus tensors.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -45,8 +45,8 @@ _PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.g
 _READ_BY_ROWS: Final = ("token_embd.weight", "output.weight")
 
 
-def open_gguf(path: Path) -> list[GGUFReader]:
-    """Reads the header of a GGUF file, and those of its other parts, if it is the first of several.
+def open_gguf(path: Path) -> GGUFReader:
+    """Reads the header of a GGUF file; if it is the first of several parts, the tensors of all are in it.
 
     Raises:
         CheckpointError: one is damaged or missing, or the file is a later part.
@@ -54,15 +54,16 @@ def open_gguf(path: Path) -> list[GGUFReader]:
     first = _open(path)
     parts = int(_value(first, "split.count") or 1)
     if parts == 1:
-        return [first]
+        return first
     named = _PART.match(path.name)
     if named is None or int(named["parts"]) != parts or int(named["part"]) != 1:
         raise CheckpointError(
             f"{path} is one part of {parts}: give the first, whose name ends in -00001-of-{parts:05d}.gguf, with the "
             "others beside it; or join them, with llama-gguf-split --merge FIRST_PART JOINED.gguf"
         )
-    others = [path.with_name(f"{named['name']}-{part:05d}-of-{parts:05d}.gguf") for part in range(2, parts + 1)]
-    return [first, *(_open(other) for other in others)]
+    for part in range(2, parts + 1):
+        first.tensors += _open(path.with_name(f"{named['name']}-{part:05d}-of-{parts:05d}.gguf")).tensors
+    return first
 
 
 def _open(path: Path) -> GGUFReader:
@@ -85,7 +86,7 @@ class GgufTensors:
     """The tensors of a GGUF file, dequantised one at a time, under the names of a model's parameters.
 
     Args:
-        readers: the file's parts.
+        reader: the file's.
         model: without weights.
         path: the file, for messages.
 
@@ -93,12 +94,12 @@ class GgufTensors:
         CheckpointError: the file has a tensor that was not read.
     """
 
-    def __init__(self, readers: Sequence[GGUFReader], model: PreTrainedModel, path: Path):
+    def __init__(self, reader: GGUFReader, model: PreTrainedModel, path: Path):
         self._names = get_gguf_hf_weights_map(model)
-        stored = [tensor for reader in readers for tensor in reader.tensors if tensor.name != _ROPE_FACTORS]
+        stored = [tensor for tensor in reader.tensors if tensor.name != _ROPE_FACTORS]
         if surplus := [tensor.name for tensor in stored if tensor.name not in self._names]:
             raise CheckpointError(f"{path} holds tensors that are not read: {', '.join(surplus[:6])}. {_INSTEAD}")
-        make = TENSOR_PROCESSORS.get(str(_value(readers[0], "general.architecture")), TensorProcessor)
+        make = TENSOR_PROCESSORS.get(str(_value(reader, "general.architecture")), TensorProcessor)
         self._processor = make(config=model.config.to_dict())
         self._where = {self._names[tensor.name]: tensor for tensor in stored}
         self.shapes = {name: tuple(int(size) for size in tensor.shape[::-1]) for name, tensor in self._where.items()}
@@ -118,15 +119,14 @@ class GgufTensors:
         return torch.from_numpy(made.weights.copy())
 
 
-def check_header(readers: Sequence[GGUFReader], path: Path, model: PreTrainedModel) -> None:
+def check_header(reader: GGUFReader, path: Path, model: PreTrainedModel) -> None:
     """Holds a model against the file's header, and applies the rope factors that the file has (Llama 3.1's).
 
     Raises:
         CheckpointError: the file says something that was not read.
     """
-    _check_keys(readers[0], path, str(_value(readers[0], "general.architecture")), model.config)
-    tensors = (tensor for reader in readers for tensor in reader.tensors)
-    factors = next((tensor for tensor in tensors if tensor.name == _ROPE_FACTORS), None)
+    _check_keys(reader, path, str(_value(reader, "general.architecture")), model.config)
+    factors = next((tensor for tensor in reader.tensors if tensor.name == _ROPE_FACTORS), None)
     if factors is not None:
         _divide_frequencies(model, torch.from_numpy(dequantize(factors.data, factors.tensor_type).copy()), path)
 

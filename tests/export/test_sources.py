@@ -221,6 +221,20 @@ def test_a_gguf_judge_is_the_one_of_the_same_weights_in_safetensors(tmp_path: Pa
     np.testing.assert_allclose(layer_logits(tmp_path / "one"), layer_logits(tmp_path / "other"), rtol=1e-4, atol=1e-4)
 
 
+def test_a_gguf_file_in_parts_is_read_like_a_whole_one(tmp_path: Path) -> None:
+    export_judge(gguf(tmp_path / "whole"), tmp_path / "one", template="brief", verify_judge=False)
+    first = gguf(tmp_path / "parts", part=15)
+    parts = sorted(first.parent.iterdir())
+    assert [part.name for part in parts] == [f"model-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    export_judge(first, tmp_path / "other", template="brief", verify_judge=False)
+    np.testing.assert_array_equal(layer_logits(tmp_path / "one"), layer_logits(tmp_path / "other"))
+    with pytest.raises(CheckpointError, match=r"one part of 3: give the first, whose name ends in -00001-of-00003"):
+        export_judge(parts[1], tmp_path / "judge")
+    parts[2].unlink()
+    with pytest.raises(CheckpointError, match=r"model-00003-of-00003\.gguf is missing"):
+        export_judge(first, tmp_path / "judge")
+
+
 def test_rope_factors_of_a_gguf_file_are_llama_3s_scaling(tmp_path: Path) -> None:
     """llama.cpp stores what rope_type llama3 does to every frequency as a tensor."""
     variant = VARIANTS["llama-rope-scaling"]

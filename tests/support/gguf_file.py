@@ -35,10 +35,14 @@ def write_gguf(
     keys: dict[str, Any] | None = None,
     tensors: dict[str, np.ndarray] | None = None,
     without: str = "",
+    part: int = 0,
 ) -> Path:
-    """`keys` and `tensors` are added; the tensor `without` is left out."""
+    """`keys` and `tensors` are added; the tensor `without` is left out; `part` tensors go into a file, if it is given.
+
+    Returns the file, or the first of its parts.
+    """
     config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=part)
     writer.add_name("tiny")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -59,7 +63,7 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path)
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerFast) -> None:
