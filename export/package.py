@@ -15,6 +15,7 @@ from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import (
     CARD_FILE,
     CHECKED_FILES,
+    CONFIG_FILE,
     GRAPH_FILE,
     SPEC_FILE,
     TOKENIZER_FILE,
@@ -93,7 +94,7 @@ def write_graph(model: ir.Model, folder: Path) -> None:
 def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config: PretrainedConfig) -> JudgeSpec:
     """Writes tokeniser, configuration, card, the graph's metadata and, last, `judge.json` with their checksums."""
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
-    (folder / "config.json").write_text(config.to_json_string(use_diff=False), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(config.to_json_string(use_diff=False), encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
     edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
     found = {name: checksum(folder / name) for name in CHECKED_FILES if (folder / name).exists()}

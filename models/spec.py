@@ -20,6 +20,7 @@ FORMAT_VERSION: Final = 2
 SPEC_FILE: Final = "judge.json"
 GRAPH_FILE: Final = "model.onnx"
 WEIGHTS_FILE: Final = "model.onnx_data"
+CONFIG_FILE: Final = "config.json"
 TOKENIZER_FILE: Final = "tokenizer.json"
 CARD_FILE: Final = "README.md"
 CHECKED_FILES: Final = (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE)

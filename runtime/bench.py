@@ -1,6 +1,5 @@
 """How fast a judge grades on this machine."""
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +67,9 @@ class Bench:
     context: int
 
     @classmethod
-    def open(cls, folder: Path, *, device: Device = "auto", threads: int | None = None) -> "Bench":
+    def open(
+        cls, folder: Path, *, device: Device = "auto", threads: int | None = None, max_memory: int | None = None
+    ) -> "Bench":
         """Opens a judge as `Judge.load` does, but for the checksums.
 
         Raises:
@@ -78,7 +79,9 @@ class Bench:
         start = time.perf_counter()
         spec = read_spec(folder)
         vocabulary = PromptEncoder(folder, spec).vocabulary_size
-        engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision)
+        engine = open_engine(
+            folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision, max_memory=max_memory
+        )
         return cls(engine, time.perf_counter() - start, vocabulary, spec.context_length)
 
     def speeds(self, repeats: int = 5) -> Iterator[Speed]:
@@ -98,13 +101,3 @@ class Bench:
                 self.engine.start(ids.tolist(), BATCH_TOKENS)()
                 seconds.append(time.perf_counter() - start)
             yield Speed(prompts, length, shared, tuple(seconds[1:]))
-
-
-def peak_memory() -> int | None:
-    """Most bytes that this process has held; None where the system does not say (Windows)."""
-    if sys.platform == "win32":
-        return None
-    import resource  # noqa: PLC0415
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -20,6 +20,7 @@ from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
+from lager_onnx.runtime.memory import CHUNK_FROM_FILE, PLENTY, Packing, choose_packing
 from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
 from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph
@@ -64,18 +65,26 @@ class Engine(Protocol):
         """Starts to grade prompts, given as token ids."""
 
 
-def open_engine(model: Path, *, device: Device, threads: int | None, precision: Precision = "fp32") -> Engine:
-    """Opens a judge's graph with the engine that fits it; see `open_session`.
+def open_engine(
+    model: Path,
+    *,
+    device: Device,
+    threads: int | None,
+    precision: Precision = "fp32",
+    max_memory: int | None = None,
+) -> Engine:
+    """Opens a judge's graph with the engine that fits it; see `open_session` and, for `max_memory`, `choose_packing`.
 
     Raises:
         DeviceError: CUDA was asked for and cannot run, or products in 8 bits are not exact here.
         JudgeFolderError: onnxruntime cannot read the graph.
     """
     cores = threads or usable_cores()
-    opened = open_session(model, device=device, threads=cores, precision=precision)
+    packing = choose_packing(model, precision, max_memory)
+    opened = open_session(model, device=device, threads=cores, weights=packing.at_first, precision=precision)
     if opened.provider == "CPUExecutionProvider" and takes_past(opened.session):
         with graph_errors(model):
-            return CoreEngine(opened.session, model, cores, precision=precision)
+            return CoreEngine(opened.session, model, cores, precision=precision, packing=packing)
     return BatchEngine(opened.session, opened.provider)
 
 
@@ -111,7 +120,8 @@ class CoreEngine:
     No padding, no barrier between threads, and a prefix that prompts share runs once. Where there are fewer groups of
     like prompts than half the cores, all cores work on one prompt instead; behind it, each takes some of the prompts
     that begin like it. The session of all cores starts with the weights as they lie in the file, so that the first
-    prompt need not wait; once many tokens have run, it is opened anew with packed ones.
+    prompt need not wait; once many tokens have run, it is opened anew with packed ones. Where memory is short, it is
+    the only session; where it is shorter still, weights stay in the file.
 
     A process that was forked has none of the threads of its parent: there, sessions and pools are made anew.
 
@@ -120,22 +130,30 @@ class CoreEngine:
         model: the file that it was opened from; the session for one prompt a core is opened when it is needed.
         cores: number of cores.
         precision: of the judge.
+        packing: what memory allows.
     """
 
     provider = "CPUExecutionProvider"
 
     def __init__(
-        self, on_all_cores: onnxruntime.InferenceSession, model: Path, cores: int, *, precision: Precision = "fp32"
+        self,
+        on_all_cores: onnxruntime.InferenceSession,
+        model: Path,
+        cores: int,
+        *,
+        precision: Precision = "fp32",
+        packing: Packing = PLENTY,
     ):
-        self._cores, self._model, self._precision = cores, model, precision
+        self._cores, self._model, self._precision, self._packing = cores, model, precision, packing
         self._begin(on_all_cores)
 
     def _begin(self, on_all_cores: onnxruntime.InferenceSession) -> None:
         self.session, self._process = on_all_cores, os.getpid()
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="lager-core")
         self._all_cores_pool = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
-        self._all_cores = Prefill(on_all_cores, chunk_tokens=_CHUNK_ON_ALL_CORES)
-        self._until_packed = _WORTH_PACKING
+        chunk = _CHUNK_ON_ALL_CORES if self._packing.packed else CHUNK_FROM_FILE
+        self._all_cores = Prefill(on_all_cores, chunk_tokens=chunk)
+        self._until_packed = _WORTH_PACKING if self._packing.packed else 0
         self._prefills: list[Prefill] = []
         self._borrowing = threading.Lock()
         self.__dict__.pop("_one_core", None)
@@ -150,18 +168,25 @@ class CoreEngine:
         return self._open_packed(threads=1)
 
     def _open_packed(self, threads: int) -> onnxruntime.InferenceSession:
-        return open_session(self._model, device="cpu", threads=threads, pack=True, precision=self._precision).session
+        return open_session(
+            self._model, device="cpu", threads=threads, weights="packed", precision=self._precision
+        ).session
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
         if os.getpid() != self._process:
             self._leave_behind()
-            self._begin(open_session(self._model, device="cpu", threads=self._cores, precision=self._precision).session)
+            at_first = self._packing.at_first
+            opened = open_session(
+                self._model, device="cpu", threads=self._cores, weights=at_first, precision=self._precision
+            )
+            self._begin(opened.session)
         groups = groups_of_prompts(prompts)
         given = [index for group in groups for index in group]
         if 1 < len(given) <= _FEW * self._cores and share_half([prompts[index] for index in given]):
             groups = [given]
-        on_all_cores = self._cores > 1 and 2 * len(groups) <= self._cores
+        few = self._cores > 1 and 2 * len(groups) <= self._cores
+        on_all_cores = few or not self._packing.every_core
         pool, grade = (
             (self._all_cores_pool, self._grade_on_all_cores) if on_all_cores else (self._pool, self._grade_group)
         )
@@ -192,7 +217,7 @@ class CoreEngine:
 
     def _grade_on_all_cores(self, prompts: list[list[int]]) -> Iterator[Outputs]:
         self._pack_when_worth_it(sum(map(len, prompts)))
-        if len(prompts) <= self._cores:
+        if len(prompts) <= self._cores or not self._packing.every_core:
             for prompt in prompts:
                 yield _first(self._all_cores.grade(prompt))
             return

@@ -56,24 +56,39 @@ class Judge:
         self._encoder, self._engine = encoder, engine
 
     @classmethod
-    def load(cls, path: str | Path, *, device: Device = "auto", threads: int | None = None) -> "Judge":
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        max_memory: int | None = None,
+    ) -> "Judge":
         """Opens a judge folder.
 
         Args:
             path: the folder that `lager export` wrote.
             device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
             threads: cores to use; None for all that this process may use.
+            max_memory: bytes that the process may hold of its own on a CPU; by default, copies of weights, which make
+                it faster, may take a quarter of what is free.
 
         Raises:
             JudgeFolderError: not a judge, or a damaged one.
-            DeviceError: CUDA was asked for and cannot run.
+            DeviceError: CUDA was asked for and cannot run, or `max_memory` is too little.
         """
         folder = Path(path)
         spec = read_spec(folder)
         finish_checking = start_checking(folder, spec)
         try:
             encoder = PromptEncoder(folder, spec)
-            engine = open_engine(folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision)
+            engine = open_engine(
+                folder / GRAPH_FILE,
+                device=device,
+                threads=threads,
+                precision=spec.precision,
+                max_memory=max_memory,
+            )
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)

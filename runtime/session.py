@@ -24,6 +24,7 @@ from lager_onnx.runtime.files import shown
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+Weights = Literal["mapped", "widened", "packed"]
 
 _WIDENING: Final = "ConstantFolding;FuseFp16InitializerToFp32NodeTransformer"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -53,7 +54,7 @@ def open_session(
     *,
     device: Device = "auto",
     threads: int | None = None,
-    pack: bool = False,
+    weights: Weights = "mapped",
     precision: Precision = "fp32",
 ) -> OpenSession:
     """Opens a judge's graph.
@@ -63,9 +64,10 @@ def open_session(
         device: "cpu"; "cuda", which fails with the reason when CUDA cannot run; or "auto", which takes CUDA
             where it runs and otherwise the CPU, and logs the reason.
         threads: intra-op threads; None for one a physical core.
-        pack: copy the weights into the order in which the CPU's matrix products read them. For many prompts it
-            pays: 10% more tokens a second, for 0.4 s and 0.5 GB at the start (SmolLM2-135M in float32). Otherwise
-            they are used as they lie in the mapped file; those of 16 bits are widened one at a time, in every run.
+        weights: "mapped" uses them as they lie in the mapped file, those of 16 bits widened one at a time in every
+            run; "widened" widens these once, in memory; "packed" copies all into the order in which the CPU's matrix
+            products read them. For many prompts that pays: 10% more tokens a second, for 0.4 s and 0.5 GB at the start
+            (SmolLM2-135M in float32).
         precision: of the judge. On the CPU, products in 8 bits are proven exact first.
 
     Raises:
@@ -75,7 +77,7 @@ def open_session(
     if device != "cpu":
         reason = _why_no_cuda()
         if reason is None:
-            opened = _open(model, _CUDA, threads, pack=pack)
+            opened = _open(model, _CUDA, threads, weights=weights)
             if opened.provider == _CUDA:
                 return opened
             reason = "onnxruntime could not start its CUDA provider on this machine; its own message stands above"
@@ -84,7 +86,7 @@ def open_session(
         # Whoever installed the CPU build knows; a CUDA build that does not run is worth a word.
         quiet = _CUDA not in onnxruntime.get_available_providers()
         logger.log(logging.DEBUG if quiet else logging.WARNING, "running on the CPU: %s", reason)
-    return _open(model, _CPU, threads, pack=pack, precision=precision)
+    return _open(model, _CPU, threads, weights=weights, precision=precision)
 
 
 def run_graph(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -> dict[str, npt.NDArray[np.float32]]:
@@ -139,14 +141,15 @@ def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
         ) from error
 
 
-def session_options(threads: int | None, *, pack: bool, provider: str = _CPU) -> onnxruntime.SessionOptions:
+def session_options(threads: int | None, *, weights: Weights, provider: str = _CPU) -> onnxruntime.SessionOptions:
     """How sessions are opened; see `open_session`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if not pack:
+    if weights != "packed":
         options.add_session_config_entry("session.disable_prepacking", "1")
+    if weights == "mapped" and provider == _CPU:
         # They would widen all weights of 16 bits when the session is opened.
         options.add_session_config_entry("optimization.disable_specified_optimizers", _WIDENING)
     # Errors are raised, and say more there; of a CUDA provider that does not start, only the log tells.
@@ -154,8 +157,10 @@ def session_options(threads: int | None, *, pack: bool, provider: str = _CPU) ->
     return options
 
 
-def _open(model: Path, provider: str, threads: int | None, *, pack: bool, precision: Precision = "fp32") -> OpenSession:
-    options = session_options(threads, pack=pack, provider=provider)
+def _open(
+    model: Path, provider: str, threads: int | None, *, weights: Weights, precision: Precision = "fp32"
+) -> OpenSession:
+    options = session_options(threads, weights=weights, provider=provider)
     if precision == "int8":
         make_products_exact(options)
     fallback = {"enable_fallback": provider != _CPU}  # to the CPU; on the CPU it would only print

@@ -55,7 +55,7 @@ class LayerSession:
         ).clone()
         for value in graph.inputs:
             value.type = ir.TensorType(ir.DataType.from_numpy(example[str(value.name)].dtype))
-        self._options = session_options(None, pack=precision in _PACKED)
+        self._options = session_options(None, weights="packed" if precision in _PACKED else "mapped")
         self._options.enable_cpu_mem_arena = False  # what is carried on would keep all of the arena
         if precision == "int8":
             make_products_exact(self._options)

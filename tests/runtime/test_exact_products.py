@@ -28,7 +28,7 @@ def test_sums_of_the_stored_product_do_not_fit_16_bits() -> None:
 
 @pytest.mark.parametrize("pack", [False, True])
 def test_products_are_exact_in_the_options_of_a_judge(pack: bool) -> None:
-    options = session.session_options(1, pack=pack)
+    options = session.session_options(1, weights="packed" if pack else "mapped")
     make_products_exact(options)
     assert wrong_sum(options) is None
 

@@ -36,6 +36,28 @@ DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), de
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."
 )
+
+
+class _Memory(click.ParamType):  # type: ignore[type-arg]
+    """A size such as 8GB, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from lager_onnx.runtime.memory import parse_memory  # noqa: PLC0415
+
+        try:
+            return parse_memory(value)
+        except ValueError:
+            self.fail(f"{value!r} is no size such as 8GB or 500MB", param, ctx)
+
+
+MAX_MEMORY = click.option(
+    "--max-memory",
+    type=_Memory(),
+    help="Memory that the process may hold of its own, such as 8GB; mapped files do not count. By default, copies of "
+    "weights, which make grading faster, may take a quarter of what is free.",
+)
 CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
 ON_ERROR = click.option(
     "--on-error",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
+from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, MAX_MEMORY, PATH, THREADS, reads_records
 
 
 @click.command()
@@ -32,6 +32,7 @@ from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THRE
 )
 @DEVICE
 @THREADS
+@MAX_MEMORY
 def score(
     judge_dir: Path,
     source: Any,
@@ -40,6 +41,7 @@ def score(
     overwrite: bool,
     device: Any,
     threads: int | None,
+    max_memory: int | None,
     **options: Any,
 ) -> None:
     """Grade the records in INPUT with the judge in JUDGE_DIR.
@@ -67,7 +69,7 @@ def score(
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
     check_output(output, source.path)
     rows = read_rows(source)
-    judge = Judge.load(judge_dir, device=device, threads=threads)
+    judge = Judge.load(judge_dir, device=device, threads=threads, max_memory=max_memory)
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
         summary = grade_rows(judge, rows, results, Options(**options, fields=source.fields))
     click.echo(summary.describe(judge.provider), err=True)
