@@ -17,6 +17,7 @@ from lager_onnx.export.passes.narrow import narrow
 from lager_onnx.export.passes.weight_precision import DTYPES
 from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
+from lager_onnx.export.room import check_room, room_needed
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
@@ -59,6 +60,7 @@ def export_judge(
     overwrite: bool = False,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    max_memory: int | None = None,
 ) -> JudgeSpec:
     """Exports a judge: one ONNX model that gives LAGER scores, with all that scoring needs beside it.
 
@@ -79,6 +81,8 @@ def export_judge(
         overwrite: replace a judge that is there already.
         revision: branch, tag or commit of a hub id.
         trust_remote_code: run the Python code that ships with the checkpoint.
+        max_memory: bytes of memory that the process may hold of its own; an export that needs more is refused. By
+            default, what is free.
 
     Returns:
         What was written to `judge.json`.
@@ -93,6 +97,11 @@ def export_judge(
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
             loaded = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
+        room = room_needed(loaded, precision)
+        logger.info(
+            "    %s: about %.1f GB on disk, %.1f GB of memory", loaded.architecture, room.disk / 1e9, room.memory / 1e9
+        )
+        check_room(room, Path(judge_dir), max_memory)
         spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix)
         scratch = folder.parent
         with step(f"Trace {loaded.architecture}, {spec.num_layers} layers, with optimum"):

@@ -15,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import numpy.typing as npt
 import torch
+from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
@@ -89,15 +90,18 @@ def _layer_inputs(model: PreTrainedModel, rows: torch.Tensor, last: torch.Tensor
             f"{type(model).__name__} has no list of {count} layers, whose hidden states could be compared"
         )
     found: list[torch.Tensor] = []
+    bar = tqdm(total=count, desc="    PyTorch", unit=" layers", disable=None, leave=False)
 
     def keep(_layer: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         hidden = arguments[0] if arguments else named["hidden_states"]
         found.append(hidden[rows, last].clone())
+        bar.update()
 
     hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
     try:
         yield found
     finally:
+        bar.close()
         for hook in hooks:
             hook.remove()
 

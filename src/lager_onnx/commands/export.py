@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import PATH
+from lager_onnx.commands.options import MEMORY, PATH
 
 
 @click.command()
@@ -44,6 +44,12 @@ from lager_onnx.commands.options import PATH
     "provider can do.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch and float32; keep it.")
+@click.option(
+    "--max-memory",
+    type=MEMORY,
+    help="Memory that the export may hold of its own, such as 8GB; one that needs more is refused before it starts. By "
+    "default, what is free.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a judge that is there already.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--trust-remote-code", is_flag=True, help="Run the Python code that ships with the checkpoint.")

@@ -52,9 +52,10 @@ class _Memory(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no size such as 8GB or 500MB", param, ctx)
 
 
+MEMORY = _Memory()
 MAX_MEMORY = click.option(
     "--max-memory",
-    type=_Memory(),
+    type=MEMORY,
     help="Memory that the process may hold of its own, such as 8GB; mapped files do not count. By default, copies of "
     "weights, which make grading faster, may take a quarter of what is free.",
 )

@@ -1,0 +1,91 @@
+"""Whether disk and memory suffice for an export, before it starts."""
+
+import math
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.models.errors import ExportError
+from lager_onnx.models.precisions import Precision
+from lager_onnx.runtime.memory import GIGABYTE, free_memory
+
+_LAYER: Final = re.compile(r"\.(\d+)\.")
+# Bytes of a stored number of the layers, and of the embedding.
+_STORED: Final[dict[Precision, tuple[float, float]]] = {
+    "fp32": (4, 4), "fp16": (2, 2), "bf16": (2, 2), "int8": (1.01, 1.125), "int4": (0.625, 1.125)
+}  # fmt: skip
+_BASE: Final = 10**9  # bytes of Python with PyTorch, transformers, optimum and onnxruntime
+_TOKENS: Final = 12_000  # of the built-in prompts that go through the layers together, about
+_SPARE: Final = 1.1  # arrays that are made and dropped again
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that an export needs: of disk for the judge, and of memory of its own at its peak."""
+
+    disk: int
+    memory: int
+
+
+def room_needed(checkpoint: Checkpoint, precision: Precision) -> Room:
+    """What an export of a checkpoint takes.
+
+    Memory is that of one layer in float32 with what is computed of it, or that of the embedding or the unembedding,
+    which PyTorch reads whole; the number of layers makes no difference.
+    """
+    embedding = checkpoint.model.get_input_embeddings().weight.shape
+    layers: Counter[str] = Counter()
+    largest = outside = channels = 0
+    for name, parameter in checkpoint.model.named_parameters():
+        shape = tuple(parameter.shape)
+        layer = _LAYER.search(name)
+        if layer is None:
+            outside = max(outside, math.prod(shape))
+            continue
+        layers[layer[1]] += math.prod(shape)
+        largest = max(largest, math.prod(shape))
+        channels = max(channels, *shape)
+    of_body, of_embedding = _STORED[precision]
+    hidden, positions = int(embedding[-1]), int(checkpoint.config.max_position_embeddings)
+    disk = of_body * sum(layers.values()) + of_embedding * math.prod(embedding) + 8 * positions * 64 + 10**7
+    carried = _TOKENS * 4 * hidden
+    if precision == "fp32":
+        working = 4 * max(outside, 2 * largest)
+    elif precision in ("fp16", "bf16"):
+        working = max(6 * outside, 4 * max(layers.values(), default=0) + 3 * carried)
+    else:
+        rounding = channels**2 + 3 * largest + 3 * hidden**2
+        working = max(4 * outside, 4 * max(layers.values(), default=0) + 4 * rounding + 3 * carried)
+    return Room(int(disk), int(_BASE + _SPARE * working))
+
+
+def check_room(room: Room, folder: Path, max_memory: int | None) -> None:
+    """Compares what an export needs with what is there.
+
+    Args:
+        room: what it needs.
+        folder: where the judge will stand; an existing parent's disk counts.
+        max_memory: bytes of memory that the process may hold of its own; by default, what is free.
+
+    Raises:
+        ExportError: disk or memory do not suffice; says what is needed and what is there.
+    """
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if room.disk > free:
+        raise ExportError(
+            f"the judge needs {_gigabytes(room.disk)} in {place}, {_gigabytes(free)} are free: make room, or export "
+            "it into another folder, or with fewer bits (--precision)"
+        )
+    memory = free_memory() if max_memory is None else max_memory
+    if room.memory > memory:
+        there = f"--max-memory allows {_gigabytes(memory)}" if max_memory else f"{_gigabytes(memory)} are free"
+        raise ExportError(f"this export needs {_gigabytes(room.memory)} of memory, {there}")
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / GIGABYTE:.1f} GB"

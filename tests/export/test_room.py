@@ -1,0 +1,51 @@
+"""Disk and memory are looked at before an export starts."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lager_onnx.cli import main
+from lager_onnx.export import export_judge, room
+from lager_onnx.export.checkpoint import load_checkpoint
+from lager_onnx.export.room import room_needed
+from lager_onnx.models.errors import ExportError
+from lager_onnx.models.precisions import Precision
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_full_disk_is_told_before_it_is_full(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 10**6))
+    with pytest.raises(ExportError, match=rf"the judge needs 0\.0 GB in {tmp_path}, 0\.0 GB are free: make room"):
+        export_judge(tiny_checkpoint, tmp_path / "judge")
+    assert not any(tmp_path.iterdir())
+
+
+def test_memory_that_does_not_suffice_is_told(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = CliRunner().invoke(
+        main, ["export", str(tiny_checkpoint), str(tmp_path / "judge"), "--max-memory", "500MB"]
+    )
+    assert result.exit_code == 1
+    assert "this export needs 1.0 GB of memory, --max-memory allows 0.5 GB" in result.stderr
+    monkeypatch.setattr(room, "free_memory", lambda: 10**8)
+    with pytest.raises(ExportError, match=r"needs 1\.0 GB of memory, 0\.1 GB are free"):
+        export_judge(tiny_checkpoint, tmp_path / "judge")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_what_a_judge_takes_on_disk_is_foretold(
+    smollm2_checkpoint: Path, smollm2_judge: Path, smollm2_int8_judge: Path
+) -> None:
+    checkpoint = load_checkpoint(str(smollm2_checkpoint))
+    judges: dict[Precision, Path] = {"fp32": smollm2_judge, "int8": smollm2_int8_judge}
+    for precision, judge in judges.items():
+        size = sum(file.stat().st_size for file in judge.iterdir())
+        assert room_needed(checkpoint, precision).disk == pytest.approx(size, rel=0.06)
