@@ -12,9 +12,10 @@ from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.describe import describe
+from lager_onnx.export.lower.kernels import choose_kernels
+from lager_onnx.export.lower.narrow import narrow
+from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.package import WeightsFile, folder_size, write_graph, write_rest
-from lager_onnx.export.passes.narrow import narrow
-from lager_onnx.export.passes.weight_precision import DTYPES
 from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.room import check_room, room_needed
@@ -124,6 +125,7 @@ def export_judge(
 def _write_float32(
     graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, folder: Path, *, verify_judge: bool
 ) -> JudgeSpec:
+    choose_kernels(graph, spec)
     with step("Write the judge"):
         write_graph(graph, folder)
     return replace(spec, parity=_verify_file(folder, spec, checkpoint)) if verify_judge else spec

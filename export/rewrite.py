@@ -4,12 +4,12 @@ import logging
 
 import onnx_ir as ir
 
-from lager_onnx.export.anatomy import Anatomy, locate
 from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.export.decoder.locate import Anatomy, locate
+from lager_onnx.export.decoder.products import record_roles
 from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
-from lager_onnx.export.passes.fuse_silu import FuseSiluPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
@@ -34,6 +34,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
     """
     simplify()(graph)
     anatomy = locate(graph, spec.num_layers)
+    record_roles(graph.graph, anatomy)
     family = _family(anatomy, checkpoint)
     attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
@@ -49,7 +50,6 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
         ),
         simplify(),
         FuseNormPass(),
-        FuseSiluPass(),
         MergeProjectionsPass(),
         CachePass(attentions),
         remove_unused(),

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from lager_onnx.export.decoder.roles import take_over_role
+
 
 def constant(graph: ir.Graph, name: str, value: Any) -> ir.Value:
     """The initializer `name` with `value` (Python ints become int64, floats float32); made if not there yet."""
@@ -66,9 +68,12 @@ def replace(
 
 
 def substitute(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
-    """Puts `value` in the place of a node's only output, under its name; sort afterwards."""
+    """Puts `value` in the place of a node's only output, under its name and role; sort afterwards."""
     old = node.outputs[0]
     value.type, value.shape = old.type, old.shape
     ir.convenience.replace_all_uses_with(old, value)
+    maker = value.producer()
+    if maker is not None:
+        take_over_role(maker, node)
     graph.remove(node, safe=True)
     value.name, old.name = old.name, None

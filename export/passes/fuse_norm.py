@@ -1,10 +1,9 @@
-"""RMS norms in one node, together with the residual sum before them."""
+"""RMS norms in one node."""
 
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from lager_onnx.export.anatomy import data_inputs
 from lager_onnx.export.passes.building import replace
 
 
@@ -19,13 +18,11 @@ class _Norm:
 
 
 class FuseNormPass(ir.passes.InPlacePass):
-    """Fuses the seven nodes of a traced RMS norm, and the addition that it reads, into one.
+    """Fuses the seven nodes of a traced RMS norm into one.
 
-        before: a + b ─ sum ┬ Pow ─ ReduceMean ─ Add ─ Sqrt ─ Div ┬ Mul ─ Mul(weight) ─ normed
-                            └─────────────────────────────────────┘
-        after:  a, b ─ SkipSimplifiedLayerNormalization(weight) ─ normed, sum
-
-    A norm that reads no sum (of the embedding, on heads) becomes SimplifiedLayerNormalization.
+    before: x ┬ Pow ─ ReduceMean ─ Add ─ Sqrt ─ Div ┬ Mul ─ Mul(weight) ─ normed
+              └─────────────────────────────────────┘
+    after:  x ─ SimplifiedLayerNormalization(weight) ─ normed
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -33,29 +30,15 @@ class FuseNormPass(ir.passes.InPlacePass):
         graph = model.graph
         norms = [norm for node in graph if node.op_type == "Pow" and (norm := _norm(node)) is not None]
         for norm in norms:
-            addition = norm.x.producer()
-            if addition is not None and addition.op_type == "Add" and len(data_inputs(addition)) == 2:
-                outputs = replace(
-                    graph,
-                    {norm.output: 0, norm.x: 3},
-                    "SkipSimplifiedLayerNormalization",
-                    [*addition.inputs, norm.weight],
-                    domain="com.microsoft",
-                    num_outputs=4,
-                    epsilon=norm.epsilon,
-                )
-                for unused in outputs[1:3]:  # mean and inverse deviation, which only training wants
-                    unused.name = ""
-            else:
-                replace(
-                    graph,
-                    {norm.output: 0},
-                    "SimplifiedLayerNormalization",
-                    [norm.x, norm.weight],
-                    axis=-1,
-                    epsilon=norm.epsilon,
-                    stash_type=1,
-                )
+            replace(
+                graph,
+                {norm.output: 0},
+                "SimplifiedLayerNormalization",
+                [norm.x, norm.weight],
+                axis=-1,
+                epsilon=norm.epsilon,
+                stash_type=1,
+            )
         graph.sort()
         return ir.passes.PassResult(model, modified=bool(norms))
 

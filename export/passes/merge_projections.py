@@ -2,6 +2,7 @@
 
 import onnx_ir as ir
 
+from lager_onnx.export.decoder.roles import Role, role_of, set_role
 from lager_onnx.export.passes.building import op
 from lager_onnx.export.weights import side_by_side, tensor_of
 
@@ -27,6 +28,9 @@ class MergeProjectionsPass(ir.passes.InPlacePass):
             x = parts[0][0]  # type: ignore[index]
             name = (node.outputs[0].name or "").removeprefix("lager.")  # a weight of the body
             packed = op(graph, "MatMul", x, _side_by_side(graph, [part[1] for part in parts if part], f"{name}.qkv"))
+            role, product = role_of(parts[0][3]), packed.producer()  # type: ignore[index]
+            if role is not None and product is not None:
+                set_role(product, Role(role.layer, "qkv"))
             biases = [part[2] for part in parts if part and part[2] is not None]
             if biases:
                 packed = op(graph, "Add", packed, _side_by_side(graph, biases, f"{name}.qkv_bias"))
@@ -37,8 +41,8 @@ class MergeProjectionsPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=merged)
 
 
-def _projection(value: ir.Value | None) -> tuple[ir.Value, ir.Value, ir.Value | None] | None:
-    """Input, weight and bias of the projection that makes `value`; None where it is made otherwise."""
+def _projection(value: ir.Value | None) -> tuple[ir.Value, ir.Value, ir.Value | None, ir.Node] | None:
+    """Input, weight and bias of the projection that makes `value`, and itself; None where it is made otherwise."""
     node, bias = (value.producer() if value is not None else None), None
     if node is not None and node.op_type == "Add":
         constants = [operand for operand in node.inputs if operand is not None and operand.const_value is not None]
@@ -51,7 +55,7 @@ def _projection(value: ir.Value | None) -> tuple[ir.Value, ir.Value, ir.Value | 
     x, weight = node.inputs
     if x is None or weight is None or weight.const_value is None:
         return None
-    return x, weight, bias
+    return x, weight, bias, node
 
 
 def _side_by_side(graph: ir.Graph, parts: list[ir.Value], name: str) -> ir.Value:

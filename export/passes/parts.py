@@ -1,17 +1,8 @@
-"""What the passes that change weights must know of a fused graph: its projections and what stands round them."""
+"""What the passes that change weights must know of a fused graph."""
 
 import onnx_ir as ir
 
-NORMS = ("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization")
-
-
-def projections(graph: ir.Graph) -> list[ir.Node]:
-    """The matrix products with a weight of the body, in the order of the graph; the score head's are left out."""
-    return [node for node in graph if node.op_type == "MatMul" and _is_of_the_body(node.inputs[1])]
-
-
-def _is_of_the_body(weight: ir.Value | None) -> bool:
-    return weight is not None and is_constant(weight) and not (weight.name or "").startswith("lager.")
+NORM = "SimplifiedLayerNormalization"
 
 
 def is_constant(value: ir.Value | None) -> bool:
@@ -19,20 +10,14 @@ def is_constant(value: ir.Value | None) -> bool:
     return value is not None and value.const_value is not None and not value.is_graph_input()
 
 
-def reads_norm(projection: ir.Node) -> bool:
-    """Whether a projection reads the residual stream through a norm."""
-    producer = projection.inputs[0].producer() if projection.inputs[0] is not None else None
-    return producer is not None and producer.op_type in NORMS
-
-
-def reads_gate(projection: ir.Node) -> bool:
-    """Whether a projection reads the product of a gate and what it lets through: the MLP's second one."""
-    producer = projection.inputs[0].producer() if projection.inputs[0] is not None else None
+def reads_gate(down: ir.Node) -> bool:
+    """Whether an MLP's second product reads what a gate lets through, and not just an activation."""
+    producer = down.inputs[0].producer() if down.inputs[0] is not None else None
     return producer is not None and producer.op_type == "Mul"
 
 
 def norm_weight(norm: ir.Node) -> ir.Value:
     """The weight of a fused norm."""
-    weight = norm.inputs[2 if norm.op_type == NORMS[1] else 1]
+    weight = norm.inputs[1]
     assert weight is not None
     return weight

@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from lager_onnx.export.anatomy import Anatomy
+from lager_onnx.export.decoder.locate import Anatomy
 from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.passes.score_position import at_score_position
 from lager_onnx.models.graph import OUTPUTS

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.export.calibrate.inputs import Inputs
+from lager_onnx.export.decoder.roles import READERS, role_of
 from lager_onnx.export.passes.building import constant, initializer, op, substitute
-from lager_onnx.export.passes.parts import reads_norm
 from lager_onnx.export.quantize.gptq import quantize_weight
 from lager_onnx.export.weights import numpy_of, shape_of
 
@@ -70,7 +70,8 @@ class Int8Rounding:
         assert x is not None
         assert weight is not None
         if x not in self._made:
-            alike = self._rotated and reads_norm(node) and inputs.rows >= _ENOUGH_ROWS
+            role = role_of(node)
+            alike = self._rotated and role is not None and role.part in READERS and inputs.rows >= _ENOUGH_ROWS
             rows = _centred(self._graph, x, inputs) if alike else _rows(self._graph, x, shape_of(weight)[0])
             self._made[x] = rows
         product, stored = _product(

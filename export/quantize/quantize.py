@@ -10,11 +10,10 @@ from tqdm import tqdm
 
 from lager_onnx.export.calibrate.inputs import Inputs
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
+from lager_onnx.export.decoder.roles import projections, role_of
+from lager_onnx.export.lower.kernels import choose_kernels
 from lager_onnx.export.package import WeightsFile
-from lager_onnx.export.passes.parts import projections, reads_gate
-from lager_onnx.export.passes.run import run_passes
-from lager_onnx.export.passes.simplify import remove_unused
-from lager_onnx.export.passes.split_norm import SplitNormPass
+from lager_onnx.export.passes.parts import reads_gate
 from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
 from lager_onnx.export.quantize.int4 import Int4Rounding
 from lager_onnx.export.quantize.int8 import Int8Rounding, use_blocks
@@ -80,7 +79,8 @@ def quantize(
     if spec.precision == "int8":
         use_blocks(model)
     graph.sort()
-    run_passes(model, EmbeddingBlocksPass(), SplitNormPass(), remove_unused())
+    EmbeddingBlocksPass()(model)
+    choose_kernels(model, spec)
     return products, sweep.outputs(others)
 
 
@@ -102,7 +102,8 @@ def _see(layer: Layer, found: list[ir.Node], prompts: range) -> dict[ir.Value, I
 
 def _prepare(graph: ir.Graph, layer: Layer, found: list[ir.Node], seen: dict[ir.Value, Inputs]) -> None:
     """Smooths and spreads what the second product of an MLP reads."""
-    for node in [node for node in found if reads_gate(node)]:
+    downs = [node for node in found if _is_down(node) and reads_gate(node)]
+    for node in downs:
         x = node.inputs[0]
         assert x is not None
         inputs = seen.pop(x)
@@ -111,6 +112,11 @@ def _prepare(graph: ir.Graph, layer: Layer, found: list[ir.Node], seen: dict[ir.
         layer.nodes[at:at] = spread(graph, node, inputs)
         assert node.inputs[0] is not None
         seen[node.inputs[0]] = inputs
+
+
+def _is_down(node: ir.Node) -> bool:
+    role = role_of(node)
+    return role is not None and role.part == "down"
 
 
 def _round(

@@ -1,14 +1,16 @@
 """Turns the residual stream, so that no channel stands out."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from lager_onnx.export.decoder.roles import READERS, projections
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.passes.parts import NORMS, is_constant, norm_weight, projections, reads_norm
+from lager_onnx.export.passes.parts import NORM, is_constant, norm_weight
 from lager_onnx.export.weights import change_rows, change_whole, numpy_of, set_numpy, shape_of
 
 Array = npt.NDArray[np.float32]
@@ -29,30 +31,59 @@ class RotatePass(ir.passes.InPlacePass):
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites the model in place, as the class draws it."""
+        """Rewrites the model in place, as the class draws it; one that cannot be rotated is not touched."""
         graph = model.graph
-        embedding = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])).inputs[0]
-        head = next((node for node in graph if node.outputs[0].name == "lager.hidden_states"), None)
-        readers = [node for node in projections(graph) if reads_norm(node)]
-        writers = _writers(graph, head) if head is not None else None
-        if head is None or embedding is None or writers is None or not _only_projections_read_norms(graph, head):
+        plan = _plan(graph)
+        if plan is None:
             return ir.passes.PassResult(model, modified=False)
-        size = shape_of(embedding)[-1]
+        size = shape_of(plan.embedding)[-1]
         rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0].astype(np.float32)
-        change_rows(embedding, lambda rows: rows @ rotation)
-        for norm in {id(node.inputs[0].producer()): node.inputs[0].producer() for node in readers}.values():  # type: ignore[union-attr]
-            assert norm is not None
+        change_rows(plan.embedding, lambda rows: rows @ rotation)
+        for norm in plan.norms:
             weight = numpy_of(norm_weight(norm))
             for projection in _users(norm):
                 change_whole(projection.inputs[1], partial(_read_rotated, rotation, weight))
             set_numpy(norm_weight(norm), np.ones_like(weight))
-        for value in writers:
-            change_rows(value, lambda rows: rows @ rotation) if len(shape_of(value)) > 1 else change_whole(
-                value, lambda bias: bias @ rotation
-            )
-        _turn_back(graph, head, rotation)
+        for value in plan.written:
+            change = change_rows if len(shape_of(value)) > 1 else change_whole
+            change(value, lambda array: array @ rotation)
+        _turn_back(graph, plan.head, rotation)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is rotated.
+
+    Attributes:
+        embedding: which begins the stream.
+        norms: that read it, but for the final one; their products are turned back.
+        written: weights and biases of all that is added to it.
+        head: the node that gathers hidden states for the score head.
+    """
+
+    embedding: ir.Value
+    norms: list[ir.Node]
+    written: list[ir.Value]
+    head: ir.Node
+
+
+def _plan(graph: ir.Graph) -> _Plan | None:
+    """None where the decoder cannot be rotated; changes nothing."""
+    embedding = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])).inputs[0]
+    head = next((node for node in graph if node.outputs[0].name == "lager.hidden_states"), None)
+    written = [_written(node) for node in projections(graph, "output", "down")]
+    if head is None or embedding is None or not written:
+        return None
+    all_norms = [node for node in graph if node.op_type == NORM]
+    readers, final = set(projections(graph, *READERS)), _final_norm(head)
+    norms = [norm for norm in all_norms if norm is not final and not _is_head_norm(norm)]
+    weights = {id(norm_weight(norm)) for norm in all_norms}
+    only_projections_read = all(readers.issuperset(_users(norm)) for norm in norms)
+    if len(weights) != len(all_norms) or not only_projections_read or any(values is None for values in written):
+        return None
+    return _Plan(embedding, norms, [value for values in written for value in values or ()], head)
 
 
 def _read_rotated(rotation: Array, norm_weight: Array, weight: Array) -> Array:
@@ -60,37 +91,23 @@ def _read_rotated(rotation: Array, norm_weight: Array, weight: Array) -> Array:
     return rotation.T @ (norm_weight[:, None] * weight)
 
 
-def _writers(graph: ir.Graph, head: ir.Node) -> list[ir.Value] | None:
-    """Weights and biases of all that is added to the stream; None where something else stands in between."""
-    found: list[ir.Value] = []
-    last = head.inputs[-1].producer() if head.inputs[-1] is not None else None
-    for addition in (node for node in graph if node.op_type == NORMS[1] or node is last):
-        value = addition.inputs[1]
-        node = value.producer() if value is not None else None
-        while node is not None and node.op_type in ("Add", "Mul"):  # a bias, a multiplier
-            constants = [operand for operand in node.inputs if is_constant(operand)]
-            if len(constants) != 1:
-                return None
-            if node.op_type == "Add":
-                found += [operand for operand in constants if operand is not None]
-            elif math.prod(shape_of(constants[0])) != 1:
-                return None
-            (moving,) = (operand for operand in node.inputs if not is_constant(operand))
-            node = moving.producer() if moving is not None else None
-        if node is None or node.op_type != "MatMul" or not is_constant(node.inputs[1]):
+def _written(product: ir.Node) -> list[ir.Value] | None:
+    """Weight and bias of a product that is added to the stream; None where something else stands in between."""
+    found = [product.inputs[1]]
+    value = product.outputs[0]
+    while True:
+        users = [use.node for use in value.uses() if use.node.op_type != "Shape"]
+        if len(users) != 1 or users[0].op_type not in ("Add", "Mul"):
             return None
-        assert node.inputs[1] is not None
-        found.append(node.inputs[1])
-    return found or None
-
-
-def _only_projections_read_norms(graph: ir.Graph, head: ir.Node) -> bool:
-    """Whether every norm of the stream, but for the final one, feeds projections alone, and has weights of its own."""
-    norms = [node for node in graph if node.op_type in NORMS]
-    readers, final = set(projections(graph)), _final_norm(head)
-    of_the_stream = [norm for norm in norms if norm is not final and not _is_head_norm(norm)]
-    weights = {id(norm_weight(norm)) for norm in norms}
-    return len(weights) == len(norms) and all(readers.issuperset(_users(norm)) for norm in of_the_stream)
+        (user,) = users
+        constants = [operand for operand in user.inputs if is_constant(operand)]
+        if not constants:  # the sum
+            return [each for each in found if each is not None] if user.op_type == "Add" else None
+        if user.op_type == "Add":  # a bias
+            found += constants
+        elif math.prod(shape_of(constants[0])) != 1:  # no multiplier
+            return None
+        value = user.outputs[0]
 
 
 def _users(norm: ir.Node) -> list[ir.Node]:
@@ -101,13 +118,13 @@ def _users(norm: ir.Node) -> list[ir.Node]:
 def _is_head_norm(norm: ir.Node) -> bool:
     """Whether a norm works on queries or keys, cut into heads by a Reshape, and not on the stream."""
     producer = norm.inputs[0].producer() if norm.inputs[0] is not None else None
-    return norm.op_type == NORMS[0] and producer is not None and producer.op_type == "Reshape"
+    return norm.op_type == NORM and producer is not None and producer.op_type == "Reshape"
 
 
 def _final_norm(head: ir.Node) -> ir.Node:
     """The norm before the unembedding: of the last row (lens raw) or of all (lens norm)."""
     last = head.inputs[-1].producer() if head.inputs[-1] is not None else None
-    if last is not None and last.op_type in NORMS:
+    if last is not None and last.op_type == NORM:
         return last
     return next(use.node for use in head.outputs[0].uses())
 

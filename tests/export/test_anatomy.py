@@ -5,7 +5,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from lager_onnx.export.anatomy import locate
+from lager_onnx.export.decoder.locate import locate
 from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.score_head import ScoreHeadPass

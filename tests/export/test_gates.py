@@ -9,9 +9,9 @@ import onnx_ir as ir
 import pytest
 
 from lager_onnx.export import export_judge, exporter
+from lager_onnx.export.decoder.roles import projections
 from lager_onnx.export.package import WeightsFile
 from lager_onnx.export.passes.building import constant
-from lager_onnx.export.passes.parts import projections
 from lager_onnx.export.weights import numpy_of, set_numpy
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import Precision

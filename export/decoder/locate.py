@@ -26,6 +26,7 @@ class Anatomy:
 
     Attributes:
         residual_stream: h(0) ... h(L) before the final norm, each (batch, sequence, hidden).
+        stream: the same, with the sums inside the layers.
         additions_a_layer: 2 where attention and MLP follow one another, 1 where they stand side by side.
         last_attention_addition: the Add of the last layer's attention to the stream.
         attention_outputs: the MatMul of every layer's output projection, L of them.
@@ -37,6 +38,7 @@ class Anatomy:
     """
 
     residual_stream: tuple[ir.Value, ...]
+    stream: tuple[ir.Value, ...]
     additions_a_layer: int
     last_attention_addition: ir.Node | None
     attention_outputs: tuple[ir.Node, ...]
@@ -74,6 +76,7 @@ def locate(model: ir.Model, num_layers: int) -> Anatomy:
             raise ExportError(f"the output of layer {layer} is called {value.name}: the graph is not what it seems")
     return Anatomy(
         residual_stream=stream,
+        stream=tuple(path),
         additions_a_layer=steps,
         last_attention_addition=path[-steps].producer(),
         attention_outputs=attention_outputs,

@@ -2,10 +2,11 @@
 
 import onnx_ir as ir
 
-from lager_onnx.export.passes.half_arithmetic import HalfArithmeticPass
+from lager_onnx.export.lower.half_arithmetic import HalfArithmeticPass
+from lager_onnx.export.lower.kernels import choose_kernels
+from lager_onnx.export.lower.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.simplify import remove_unused
-from lager_onnx.export.passes.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.models.spec import JudgeSpec
 
 
@@ -13,3 +14,4 @@ def narrow(graph: ir.Model, spec: JudgeSpec) -> None:
     """Stores a float32 graph's weights in 16 bits, in place; multiplies in 16 bits where the judge is one for CUDA."""
     passes = [HalfArithmeticPass(DTYPES[spec.precision])] if spec.arithmetic != "fp32" else []
     run_passes(graph, *passes, remove_unused(), WeightPrecisionPass(spec.precision))
+    choose_kernels(graph, spec)

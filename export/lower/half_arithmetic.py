@@ -2,8 +2,9 @@
 
 import onnx_ir as ir
 
+from lager_onnx.export.decoder.roles import projections
 from lager_onnx.export.passes.building import op
-from lager_onnx.export.passes.parts import is_constant, projections
+from lager_onnx.export.passes.parts import is_constant
 from lager_onnx.export.weights import narrowed
 
 _LENGTHS = (5, 6)  # inputs of GroupQueryAttention that are integers
