@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JUDGE := judges/smollm2
 
-.PHONY: demo test lint check test-cuda test-cpus test-attack bench clean
+.PHONY: demo test lint check test-cuda test-cpus test-attack export-at-size bench clean
 
 demo: $(JUDGE)/judge.json
 	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
@@ -26,6 +26,12 @@ test-attack: $(VENV)/.installed
 # Judges on emulated processors; see the file for what Debian must have.
 test-cpus: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python tests/cpus/compare.py
+
+# A judge of 8B, of random weights, in every precision: 50 GB of disk, 6 GiB of memory, four hours on two cores.
+# `make export-at-size AT_SIZE="llama-3.3-70b --layers 2 --precision int4"` does another.
+AT_SIZE ?= llama-3.1-8b
+export-at-size: $(VENV)/.installed
+	$(BIN)/python benchmarks/export_at_size.py $(AT_SIZE) --tokenizer "$$($(BIN)/python samples/find_smollm2.py)"
 
 # Takes an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5

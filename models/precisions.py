@@ -1,4 +1,4 @@
-"""The table of precisions: how the body's weights are stored, what is multiplied, and what such a judge must pass.
+"""The table of precisions: how weights are stored, what is multiplied, which steps lead there, what a judge must pass.
 
 Limits were chosen from measurements over all families and three real judges (BENCHMARKS.md, "Agreement").
 """
@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+# narrow: weights in 16 bits. rotate: the residual stream is turned. smooth, spread: what an MLP's gate lets through is
+# evened out. round: products in few bits. blocks: the embedding in blocks of 8 bits. fuse sums: kernels of a norm with
+# the sum before it.
+Step = Literal["narrow", "rotate", "smooth", "spread", "round", "blocks", "fuse sums"]
 
 
 @dataclass(frozen=True)
@@ -57,26 +61,30 @@ class Body:
     Attributes:
         stored: how weights are stored.
         multiplied: what the body's matrix products multiply, in a judge for the CPU.
+        steps: what is done to a float32 graph, in this order.
         products: limits of single products; None where weights are not rounded to few bits.
         agreement: limits of the agreement with float32; None for float32 itself.
     """
 
     stored: str
     multiplied: str
+    steps: tuple[Step, ...] = ()
     products: ProductLimits | None = None
     agreement: AgreementLimits | None = None
 
 
 PRECISIONS: Final[dict[Precision, Body]] = {
-    "fp32": Body("float32", "float32"),
-    "fp16": Body("float16", "float32", agreement=AgreementLimits(0.005, 0.98)),
-    "bf16": Body("bfloat16", "float32", agreement=AgreementLimits(0.02, 0.9)),
+    "fp32": Body("float32", "float32", ("fuse sums",)),
+    "fp16": Body("float16", "float32", ("narrow", "fuse sums"), agreement=AgreementLimits(0.005, 0.98)),
+    "bf16": Body("bfloat16", "float32", ("narrow", "fuse sums"), agreement=AgreementLimits(0.02, 0.9)),
     "int8": Body(
         "8 bits, a scale for each output channel", "8-bit integers",
+        ("rotate", "smooth", "spread", "round", "blocks"),
         products=ProductLimits(0.06, 0.01, 0.003), agreement=AgreementLimits(0.05, 0.9),
     ),
     "int4": Body(
         "4 bits, a scale for every 32 inputs of an output channel", "4-bit weights, 8-bit activations",
+        ("rotate", "round", "blocks"),
         products=ProductLimits(0.3, 0.05, 0.01), agreement=AgreementLimits(0.08, 0.6),
     ),
 }  # fmt: skip

@@ -17,6 +17,5 @@ def choose_kernels(model: ir.Model, spec: JudgeSpec) -> None:
     15 and 19. Where products are quick, in 8 bits, that is 4% of all; a judge in float32 has fewer nodes with it.
     CUDA's is quick.
     """
-    quick_products = PRECISIONS[spec.precision].products is not None
-    sums = [] if quick_products else [FuseSkipNormPass()]
+    sums = [FuseSkipNormPass()] if "fuse sums" in PRECISIONS[spec.precision].steps else []
     run_passes(model, FuseSiluPass(), *sums, remove_unused())

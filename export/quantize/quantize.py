@@ -1,7 +1,7 @@
 """A float32 judge becomes one in 8 or 4 bits: layer by layer, each weight written as soon as it is rounded."""
 
 import logging
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,12 @@ from lager_onnx.export.quantize.smooth import smooth
 from lager_onnx.export.quantize.spread import spread
 from lager_onnx.export.verify.products import Product
 from lager_onnx.export.weights import Weight, tensor_of
+from lager_onnx.models.precisions import PRECISIONS, Step
 from lager_onnx.models.spec import JudgeSpec
 
 logger = logging.getLogger(__name__)
 
 Outputs = dict[str, npt.NDArray[np.float32]]
-_PREPARED: Final = ("int8",)  # whose channels behind the gate are smoothed and spread
 
 
 class Rounding(Protocol):
@@ -56,7 +56,8 @@ def quantize(
         The products that were rounded, with their prepared float32 weights, and what the prepared judge says of
         the other prompts.
     """
-    rotated = RotatePass()(model).modified
+    steps = PRECISIONS[spec.precision].steps
+    rotated = "rotate" in steps and RotatePass()(model).modified
     if not rotated:
         logger.info("    this decoder's stream cannot be rotated: every row of activations gets its own scale")
     graph, body = model.graph, set(projections(model.graph))
@@ -70,8 +71,7 @@ def quantize(
         for weight in held:
             weight.hold()
         seen = _see(layer, found, calibration)
-        if spec.precision in _PREPARED:
-            _prepare(graph, layer, found, seen)
+        _prepare(graph, layer, found, seen, steps)
         layer.run(others)
         products += _round(graph, found, seen, rounding, file)
         for weight in held:
@@ -79,7 +79,8 @@ def quantize(
     if spec.precision == "int8":
         use_blocks(model)
     graph.sort()
-    EmbeddingBlocksPass()(model)
+    if "blocks" in steps:
+        EmbeddingBlocksPass()(model)
     choose_kernels(model, spec)
     return products, sweep.outputs(others)
 
@@ -100,16 +101,20 @@ def _see(layer: Layer, found: list[ir.Node], prompts: range) -> dict[ir.Value, I
     return seen
 
 
-def _prepare(graph: ir.Graph, layer: Layer, found: list[ir.Node], seen: dict[ir.Value, Inputs]) -> None:
+def _prepare(
+    graph: ir.Graph, layer: Layer, found: list[ir.Node], seen: dict[ir.Value, Inputs], steps: tuple[Step, ...]
+) -> None:
     """Smooths and spreads what the second product of an MLP reads."""
     downs = [node for node in found if _is_down(node) and reads_gate(node)]
     for node in downs:
         x = node.inputs[0]
         assert x is not None
         inputs = seen.pop(x)
-        smooth(node, found, inputs)
-        at = layer.nodes.index(node)
-        layer.nodes[at:at] = spread(graph, node, inputs)
+        if "smooth" in steps:
+            smooth(node, found, inputs)
+        if "spread" in steps:
+            at = layer.nodes.index(node)
+            layer.nodes[at:at] = spread(graph, node, inputs)
         assert node.inputs[0] is not None
         seen[node.inputs[0]] = inputs
 
