@@ -29,6 +29,18 @@ def skeleton(make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
     return model.eval()
 
 
+def whole_model(model: PreTrainedModel, tensors: Tensors, dtype: torch.dtype) -> PreTrainedModel:
+    """Gives a model without weights all of them, in place: in memory, as `dtype`."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for path, module in model.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) not in made:  # tied ones stay tied
+                tensor = tensors.read(f"{path}.{name}".removeprefix(".")).to(dtype)
+                made[id(parameter)] = torch.nn.Parameter(tensor, requires_grad=False)
+            setattr(module, name, made[id(parameter)])
+    return model
+
+
 @contextmanager
 def with_weights(
     model: PreTrainedModel, tensors: Tensors, change: Callable[[str, torch.Tensor], torch.Tensor] | None = None

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from lager_onnx.export.checkpoint import load_checkpoint
+from lager_onnx.export.skeleton import whole_model
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records import read_rows
@@ -33,7 +34,7 @@ _BEGINNING = "Feedback:"
 def main(checkpoint: str, judge_dir: Path, records: str, output: Path, batch: int, tokens: int) -> None:
     """Writes RECORDS with a field `feedback` each; goes on where OUTPUT ends."""
     judge, spec = load_checkpoint(checkpoint), JudgeSpec.load(judge_dir)
-    model, tokenizer = judge.model.to(torch.bfloat16), judge.tokenizer
+    model, tokenizer = whole_model(judge.model, judge.tensors, torch.bfloat16), judge.tokenizer
     if not getattr(judge.config, "attn_logit_softcapping", None):  # which PyTorch's own attention would leave out
         model.set_attn_implementation("sdpa")
     tokenizer.padding_side = "left"
