@@ -2,15 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
-from unittest.mock import patch
 
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.utils import chat_template_utils
-
+from lager_onnx.export.sources.source import Chat
 from lager_onnx.models.chat import ChatWrapper, Strip
 from lager_onnx.models.errors import CheckpointError
 
@@ -25,7 +20,7 @@ _OPEN_THOUGHT: Final = re.compile(r"(<think>|<thinking>|<thought>|<reasoning>|<a
 _CLOSED_THOUGHT: Final = "<think>\n\n</think>\n\n"
 
 
-def render_wrapper(tokenizer: PreTrainedTokenizerBase, answer_prefix: str) -> ChatWrapper:
+def render_wrapper(chat: Chat, answer_prefix: str) -> ChatWrapper:
     """The text before and after the user's turn, generation prompt included.
 
     A base model without a chat template is asked in plain text: what the tokeniser begins with, turn, blank line.
@@ -37,10 +32,10 @@ def render_wrapper(tokenizer: PreTrainedTokenizerBase, answer_prefix: str) -> Ch
         CheckpointError: the template cannot be rendered; drops, repeats or changes the user's turn; or leaves a thought
             open that cannot be closed.
     """
-    if not tokenizer.chat_template:
+    if not chat.exists:
         note = "the checkpoint has no chat template: prompts are plain text, and nothing but text ends a response"
-        return ChatWrapper(_begin(tokenizer), "\n\n", answer_prefix, notes=(note,))
-    render = _Template(tokenizer)
+        return ChatWrapper(chat.begin, "\n\n", answer_prefix, notes=(note,))
+    render = _Template(chat)
     rendered = render(_SENTINEL)
     if rendered.count(_SENTINEL) != 1:
         raise CheckpointError(
@@ -56,14 +51,14 @@ def render_wrapper(tokenizer: PreTrainedTokenizerBase, answer_prefix: str) -> Ch
                 "the chat template changes the text of the user's turn, so it cannot be rendered once"
             )
     wrapper = _closed_thought(_opened(wrapper, render))
-    return replace(wrapper, notes=(*wrapper.notes, *_notes(tokenizer, wrapper, render, rendered)))
+    return replace(wrapper, notes=(*wrapper.notes, *_notes(chat, wrapper, render, rendered)))
 
 
 class _Template:
     """The checkpoint's template as a function of the user's turn, and perhaps of the assistant's."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self._tokenizer = tokenizer
+    def __init__(self, chat: Chat):
+        self._chat = chat
         self._in_parts = False
         try:
             shown = _SENTINEL in self(_SENTINEL)
@@ -88,15 +83,9 @@ class _Template:
         if answer is not None:
             messages.append({"role": "assistant", "content": self._content(answer)})
         try:
-            # Qwen 3 and SmolLM 3 open a thinking block unless told not to; other templates ignore the name.
-            return str(
-                self._tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=answer is None, enable_thinking=False
-                )
-            )
+            return self._chat.render(messages, add_generation_prompt=answer is None)
         except Exception as error:  # a template is a program of the checkpoint's, and may fail like any
-            names = self._tokenizer.chat_template
-            several = f" (it has several: {', '.join(names)})" if isinstance(names, dict) else ""
+            several = f" (it has several: {', '.join(self._chat.several)})" if self._chat.several else ""
             raise CheckpointError(
                 f"the chat template{several} cannot be rendered round one user's turn: {error}. Mend chat_template in "
                 "the checkpoint's folder (chat_template.jinja or tokenizer_config.json)"
@@ -104,14 +93,6 @@ class _Template:
 
     def _content(self, text: str) -> Any:
         return [{"type": "text", "text": text}] if self._in_parts else text
-
-
-def _begin(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the tokeniser puts before a text, such as a begin token, as text."""
-    plain = tokenizer("x", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("x")["input_ids"]
-    start = next((at for at in range(len(whole)) if whole[at : at + len(plain)] == plain), 0)
-    return "".join(tokenizer.convert_ids_to_tokens(whole[:start]))
 
 
 def _opened(wrapper: ChatWrapper, render: _Template) -> ChatWrapper:
@@ -147,29 +128,14 @@ def _closed_thought(wrapper: ChatWrapper) -> ChatWrapper:
     return replace(wrapper, after=wrapper.after[: found.start()] + _CLOSED_THOUGHT, notes=(*wrapper.notes, note))
 
 
-def _notes(tokenizer: PreTrainedTokenizerBase, wrapper: ChatWrapper, render: _Template, rendered: str) -> Iterator[str]:
-    added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    if not any(token in wrapper.after for token in added):
+def _notes(chat: Chat, wrapper: ChatWrapper, render: _Template, rendered: str) -> Iterator[str]:
+    if not any(token in wrapper.after for token in chat.added):
         yield (
             f"the markers of turns are plain text ({wrapper.after.strip()!r}): a response can hold them too, and so "
             "pretend to end its turn. Grade text that you do not trust with another judge"
         )
-    begin = _begin(tokenizer)
-    if begin and not wrapper.before.startswith(begin):
-        yield f"the tokeniser begins a text with {begin!r}, the chat template does not: prompts begin without it"
-    with _another_day():
+    if chat.begin and not wrapper.before.startswith(chat.begin):
+        yield f"the tokeniser begins a text with {chat.begin!r}, the chat template does not: prompts begin without it"
+    with chat.another_day():
         if render(_SENTINEL) != rendered:
             yield "the chat template writes the date into every prompt: it is frozen at the day of the export"
-
-
-@contextmanager
-def _another_day() -> Iterator[None]:
-    """Lets templates believe that it is another day, month and year."""
-
-    class Past(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> "Past":
-            return cls(1999, 1, 2, 3, 4, 5, tzinfo=tz)
-
-    with patch.object(chat_template_utils, "datetime", Past):
-        yield

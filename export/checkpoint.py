@@ -1,12 +1,13 @@
 """Loads a checkpoint: a local Hugging Face directory, a `.gguf` file or a hub id."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import onnx_ir as ir
 import torch
 from tokenizers import Tokenizer
 from transformers import (
@@ -22,10 +23,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from lager_onnx.export.rotary import Array, rotary_tables
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
 from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
 from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
+from lager_onnx.export.sources.hf_chat import HfChat
 from lager_onnx.export.sources.pretrained import load_pretrained
 from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
 from lager_onnx.export.sources.strict import match_tensors
@@ -33,9 +36,13 @@ from lager_onnx.export.sources.tensors import StateDict, Tensors
 from lager_onnx.export.sources.text_part import name_alone
 from lager_onnx.export.sources.weight_files import open_weight_files
 from lager_onnx.export.steps import foreign_errors
+from lager_onnx.export.trace import trace
+from lager_onnx.export.verify.oracle import oracle_layer_logits
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
+from lager_onnx.models.precisions import Precision
+from lager_onnx.models.spec import JudgeSpec
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Checkpoint:
     tensors: Tensors
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
+    oracle = "PyTorch"
 
     @property
     def config(self) -> Any:
@@ -70,6 +78,37 @@ class Checkpoint:
     def backend(self) -> Tokenizer:
         """The `tokenizers` object behind the tokeniser: what scoring will use."""
         return self.tokenizer.backend_tokenizer
+
+    @property
+    def chat(self) -> HfChat:
+        """The tokeniser's chat template."""
+        return HfChat(self.tokenizer)
+
+    @property
+    def embedding(self) -> tuple[int, int]:
+        """Tokens and hidden size."""
+        return tuple(self.model.get_input_embeddings().weight.shape)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of its parameters."""
+        return {name: tuple(parameter.shape) for name, parameter in self.model.named_parameters()}
+
+    def graph(self, score_token_ids: tuple[int, ...], folder: Path) -> ir.Model:
+        """See `Source.graph`."""
+        return trace(self.model, self.tensors, score_token_ids, folder)
+
+    def rotary_tables(self, positions: int) -> dict[str, tuple[Array, Array]]:
+        """See `Source.rotary_tables`."""
+        return rotary_tables(self.model, positions)
+
+    def layer_logits(self, prompts: Sequence[list[int]], spec: JudgeSpec, rounded: Precision | None = None) -> Array:
+        """See `Source.layer_logits`."""
+        return oracle_layer_logits(self.model, self.tensors, prompts, spec, rounded)
+
+    def config_json(self) -> str:
+        """See `Source.config_json`."""
+        return str(self.config.to_json_string(use_diff=False))
 
 
 def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Checkpoint:

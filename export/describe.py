@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from lager_onnx.export.chat import render_wrapper
-from lager_onnx.export.checkpoint import Checkpoint
 from lager_onnx.export.package import package_versions
 from lager_onnx.export.score_tokens import find_score_tokens
+from lager_onnx.export.sources.source import Source
 from lager_onnx.models.layers import parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import JudgeSpec, Lens, Origin
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe(
-    checkpoint: Checkpoint,
+    source: Source,
     scale: Scale,
     template: Template,
     lens: Lens,
@@ -29,11 +29,11 @@ def describe(
         CheckpointError: the chat template cannot be used.
         ScaleError: a label is not one token, or a layer is none of the checkpoint's.
     """
-    wrapper = render_wrapper(checkpoint.tokenizer, answer_prefix)
-    wrapper, tokens, ids = find_score_tokens(checkpoint.backend, wrapper, scale)
+    wrapper = render_wrapper(source.chat, answer_prefix)
+    wrapper, tokens, ids = find_score_tokens(source.backend, wrapper, scale)
     for note in wrapper.notes:
         logger.warning("    note: %s", note)
-    num_layers = checkpoint.config.num_hidden_layers
+    num_layers = source.config.num_hidden_layers
     rows = parse_layers(layers, num_layers)
     return JudgeSpec(
         scale=scale,
@@ -47,27 +47,27 @@ def describe(
         template=template,
         chat=wrapper,
         precision="fp32",
-        context_length=_context_length(checkpoint),
-        vocabulary=checkpoint.model.get_input_embeddings().weight.shape[0],
+        context_length=_context_length(source),
+        vocabulary=source.embedding[0],
         source=Origin(
-            checkpoint=Path(checkpoint.name).name,
-            architecture=checkpoint.architecture,
-            model_type=checkpoint.config.model_type,
-            commit=checkpoint.commit,
+            checkpoint=Path(source.name).name,
+            architecture=source.architecture,
+            model_type=source.config.model_type,
+            commit=source.commit,
         ),
         versions=package_versions(),
     )
 
 
-def _context_length(checkpoint: Checkpoint) -> int:
+def _context_length(source: Source) -> int:
     """Most tokens that the judge can read.
 
     LongRoPE turns *all* positions otherwise once a prompt is longer than the original context, which one table of
     angles cannot do; such a judge keeps to its original context.
     """
-    scaling = getattr(checkpoint.config, "rope_scaling", None) or {}
+    scaling = getattr(source.config, "rope_scaling", None) or {}
     if "longrope" in (scaling.get("rope_type"), scaling.get("type")):
-        original = scaling.get("original_max_position_embeddings") or checkpoint.config.original_max_position_embeddings
+        original = scaling.get("original_max_position_embeddings") or source.config.original_max_position_embeddings
         logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
         return int(original)
-    return int(checkpoint.config.max_position_embeddings)
+    return int(source.config.max_position_embeddings)

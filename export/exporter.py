@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import onnx_ir as ir
-import torch
 
 from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.calibrate.sweep import Sweep
-from lager_onnx.export.checkpoint import Checkpoint, load_checkpoint
 from lager_onnx.export.describe import describe
 from lager_onnx.export.lower.kernels import choose_kernels
 from lager_onnx.export.lower.narrow import narrow
@@ -19,10 +17,10 @@ from lager_onnx.export.package import WeightsFile, folder_size, write_graph, wri
 from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.room import check_room, room_needed
+from lager_onnx.export.sources.open import open_source
+from lager_onnx.export.sources.source import Source
 from lager_onnx.export.steps import foreign_errors, step
-from lager_onnx.export.trace import trace
 from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
-from lager_onnx.export.verify.oracle import oracle_layer_logits
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
@@ -34,7 +32,6 @@ from lager_onnx.runtime.new_folder import new_folder
 
 logger = logging.getLogger(__name__)
 
-_TORCH_DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16}
 _UNCHANGED_PROMPTS: Final = 12  # on which preparing weights for rounding must change nothing
 
 _SAMPLES = (
@@ -97,7 +94,7 @@ def export_judge(
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
-            loaded = load_checkpoint(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
+            loaded = open_source(str(checkpoint), revision=revision, trust_remote_code=trust_remote_code)
         room = room_needed(loaded, precision)
         logger.info(
             "    %s: about %.1f GB on disk, %.1f GB of memory", loaded.architecture, room.disk / 1e9, room.memory / 1e9
@@ -105,47 +102,42 @@ def export_judge(
         check_room(room, Path(judge_dir), max_memory)
         spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix)
         scratch = folder.parent
-        with step(f"Trace {loaded.architecture}, {spec.num_layers} layers, with optimum"):
-            graph = trace(loaded.model, loaded.tensors, spec.score_token_ids, scratch)
+        with step(f"Read the graph of {loaded.architecture}, {spec.num_layers} layers"):
+            graph = loaded.graph(spec.score_token_ids, scratch)
         with step("Rewrite the graph: score head, fusions"):
             rewrite(graph, spec, loaded)
-        (scratch / "traced.onnx").unlink()
         if precision == "fp32":
             spec = _write_float32(graph, spec, loaded, folder, verify_judge=verify_judge)
         else:
             arithmetic = precision if target == "cuda" else "fp32"
             spec = replace(spec, precision=precision, arithmetic=arithmetic)
             spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
-        spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config)
+        spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config_json())
         size = folder_size(folder)
     logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
     return spec
 
 
-def _write_float32(
-    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, folder: Path, *, verify_judge: bool
-) -> JudgeSpec:
+def _write_float32(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Path, *, verify_judge: bool) -> JudgeSpec:
     choose_kernels(graph, spec)
     with step("Write the judge"):
         write_graph(graph, folder)
-    return replace(spec, parity=_verify_file(folder, spec, checkpoint)) if verify_judge else spec
+    return replace(spec, parity=_verify_file(folder, spec, source)) if verify_judge else spec
 
 
-def _write_smaller(
-    graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint, folder: Path, *, verify_judge: bool
-) -> JudgeSpec:
+def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Path, *, verify_judge: bool) -> JudgeSpec:
     """Writes the judge in fewer bits than float32, and holds it against what its float32 form says."""
-    prompts = sample_prompts(spec, checkpoint.backend, built_in_records("comparison"))
-    samples = _sample_prompts(spec, checkpoint) if verify_judge else []
+    prompts = sample_prompts(spec, source.backend, built_in_records("comparison"))
+    samples = _sample_prompts(spec, source) if verify_judge else []
     with step("Read built-in prompts in float32"):
         outputs = Sweep(graph, [*samples, *prompts]).run_all("read")
     said, expected = ({name: array[part] for name, array in outputs.items()} for part in _parts(len(samples)))
     if verify_judge:
-        with step("Verify the float32 form against PyTorch, layer by layer"):
+        with step(f"Verify the float32 form against {source.oracle}, layer by layer"):
             lengths = [len(prompt) for prompt in samples]
             in_float32 = replace(spec, precision="fp32", arithmetic="fp32")
-            layer_logits = oracle_layer_logits(checkpoint, samples, spec)
-            spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths))
+            layer_logits = source.layer_logits(samples, spec)
+            spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths, source.oracle))
     products: list[Product] = []
     if spec.precision in DTYPES:
         narrow(graph, spec)
@@ -154,7 +146,7 @@ def _write_smaller(
     else:
         some = slice(None, None, max(1, len(prompts) // _UNCHANGED_PROMPTS))
         with step("Quantise and write the judge, layer by layer"), WeightsFile(folder) as file:
-            text = sample_prompts(spec, checkpoint.backend, built_in_records("calibration"))
+            text = sample_prompts(spec, source.backend, built_in_records("calibration"))
             products, prepared = quantize(graph, spec, text, prompts[some], file)
             file.store_all(graph)
         if verify_judge:
@@ -163,7 +155,7 @@ def _write_smaller(
         logger.warning("    products in bf16 run on CUDA only: of this judge, its float32 form alone could be verified")
         return spec
     if verify_judge and not products:
-        spec = replace(spec, parity=_verify_file(folder, spec, checkpoint))
+        spec = replace(spec, parity=_verify_file(folder, spec, source))
     with step("Compare with float32, layer by layer"):
         got = grade_and_check(folder, spec, products if verify_judge else [], prompts)
     found = compare(got["score"], expected["score"], spec.scale.width)
@@ -183,16 +175,16 @@ def _parts(count: int) -> tuple[slice, slice]:
     return slice(None, count), slice(count, None)
 
 
-def _sample_prompts(spec: JudgeSpec, checkpoint: Checkpoint) -> list[list[int]]:
+def _sample_prompts(spec: JudgeSpec, source: Source) -> list[list[int]]:
     """Random ids and real text, on which a judge is compared with PyTorch."""
-    texts = sample_prompts(spec, checkpoint.backend, _SAMPLES)
-    return [*random_prompts(checkpoint.config, spec.context_length), *texts]
+    texts = sample_prompts(spec, source.backend, _SAMPLES)
+    return [*random_prompts(source.config, spec.context_length), *texts]
 
 
-def _verify_file(folder: Path, spec: JudgeSpec, checkpoint: Checkpoint) -> Parity:
+def _verify_file(folder: Path, spec: JudgeSpec, source: Source) -> Parity:
     """Compares the judge as it was written with PyTorch, whose matrices are rounded like its own."""
-    samples = _sample_prompts(spec, checkpoint)
-    with step("Verify against PyTorch, layer by layer"):
-        expected = oracle_layer_logits(checkpoint, samples, spec, rounded=_TORCH_DTYPES.get(spec.precision))
+    samples = _sample_prompts(spec, source)
+    with step(f"Verify against {source.oracle}, layer by layer"):
+        expected = source.layer_logits(samples, spec, spec.precision)
         got, rows = grade_file(folder, samples, precision=spec.precision)
-        return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples])
+        return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples], source.oracle)

@@ -1,13 +1,12 @@
 """Writes the files of a judge folder."""
 
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import onnx_ir as ir
 from tqdm import tqdm
-from transformers import PretrainedConfig
 
 from lager_onnx.export.weights import Weight
 from lager_onnx.models.errors import ExportError
@@ -91,10 +90,10 @@ def write_graph(model: ir.Model, folder: Path) -> None:
         file.store_all(model)
 
 
-def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config: PretrainedConfig) -> JudgeSpec:
+def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config_json: str) -> JudgeSpec:
     """Writes tokeniser, configuration, card, the graph's metadata and, last, `judge.json` with their checksums."""
     (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
-    (folder / CONFIG_FILE).write_text(config.to_json_string(use_diff=False), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(config_json, encoding="utf-8")
     (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
     edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
     found = {name: checksum(folder / name) for name in CHECKED_FILES if (folder / name).exists()}
@@ -106,7 +105,14 @@ def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config: Pretr
 def package_versions() -> dict[str, str]:
     """Versions of the packages that make a judge."""
     names = ("lager-onnx", "torch", "transformers", "optimum", "optimum-onnx", "onnx-ir", "onnxruntime")
-    return {name: version(name) for name in names}
+    return {name: found for name in names if (found := _version(name))}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # an export from ONNX needs few of them
+        return None
 
 
 def folder_size(folder: Path) -> int:

@@ -4,7 +4,6 @@ import logging
 
 import onnx_ir as ir
 
-from lager_onnx.export.checkpoint import Checkpoint
 from lager_onnx.export.decoder.locate import Anatomy, locate
 from lager_onnx.export.decoder.products import record_roles
 from lager_onnx.export.passes.cache import CachePass
@@ -16,7 +15,7 @@ from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
 from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.export.passes.simplify import remove_unused, simplify
-from lager_onnx.export.rotary import rotary_tables
+from lager_onnx.export.sources.source import Source
 from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.families import family_of
@@ -26,7 +25,7 @@ from lager_onnx.models.spec import JudgeSpec
 logger = logging.getLogger(__name__)
 
 
-def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
+def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     """Turns the traced graph into the float32 judge's, in place.
 
     Raises:
@@ -35,11 +34,11 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
     simplify()(graph)
     anatomy = locate(graph, spec.num_layers)
     record_roles(graph.graph, anatomy)
-    family = _family(anatomy, checkpoint)
+    family = _family(anatomy, source)
     attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
-        attentions = [family.attention(checkpoint.config, layer) for layer in range(spec.num_layers)]
-        tables = rotary_tables(checkpoint.model, spec.context_length)
+        attentions = [family.attention(source.config, layer) for layer in range(spec.num_layers)]
+        tables = source.rotary_tables(spec.context_length)
         FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables)(graph)
     pruned = PruneLastLayerPass(anatomy)(graph).modified
     run_passes(
@@ -56,19 +55,19 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, checkpoint: Checkpoint) -> None:
     )
 
 
-def _family(anatomy: Anatomy, checkpoint: Checkpoint) -> Family | None:
+def _family(anatomy: Anatomy, source: Source) -> Family | None:
     """The checkpoint's family, if it is a known one and the graph is what it says."""
-    family = family_of(checkpoint.architecture)
+    family = family_of(source.architecture)
     if family is None:
         logger.warning(
-            "%s is not one of the tested families: the judge is kept only if it agrees with PyTorch",
-            checkpoint.architecture,
-        )
+            "%s is not one of the tested families: the judge is kept only if it agrees with %s",
+            source.architecture, source.oracle,
+        )  # fmt: skip
         return None
     for what, seen, expected in (
-        ("the embedding", anatomy.embedding_ops, family.embedding_ops(checkpoint.config)),
-        ("the unembedding", anatomy.head_ops, family.head_ops(checkpoint.config)),
+        ("the embedding", anatomy.embedding_ops, family.embedding_ops(source.config)),
+        ("the unembedding", anatomy.head_ops, family.head_ops(source.config)),
     ):
         if seen != expected:
-            raise ExportError(f"after {what} the graph has {seen}, {checkpoint.architecture} should have {expected}")
+            raise ExportError(f"after {what} the graph has {seen}, {source.architecture} should have {expected}")
     return family

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lager_onnx.export.checkpoint import Checkpoint
+from lager_onnx.export.sources.source import Source
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.memory import GIGABYTE, free_memory
@@ -31,17 +31,15 @@ class Room:
     memory: int
 
 
-def room_needed(checkpoint: Checkpoint, precision: Precision) -> Room:
-    """What an export of a checkpoint takes.
+def room_needed(source: Source, precision: Precision) -> Room:
+    """What an export takes.
 
     Memory is that of one layer in float32 with what is computed of it, or that of the embedding or the unembedding,
     which PyTorch reads whole; the number of layers makes no difference.
     """
-    embedding = checkpoint.model.get_input_embeddings().weight.shape
     layers: Counter[str] = Counter()
     largest = outside = channels = 0
-    for name, parameter in checkpoint.model.named_parameters():
-        shape = tuple(parameter.shape)
+    for name, shape in source.shapes.items():
         layer = _LAYER.search(name)
         if layer is None:
             outside = max(outside, math.prod(shape))
@@ -50,8 +48,8 @@ def room_needed(checkpoint: Checkpoint, precision: Precision) -> Room:
         largest = max(largest, math.prod(shape))
         channels = max(channels, *shape)
     of_body, of_embedding = _STORED[precision]
-    hidden, positions = int(embedding[-1]), int(checkpoint.config.max_position_embeddings)
-    disk = of_body * sum(layers.values()) + of_embedding * math.prod(embedding) + 8 * positions * 64 + 10**7
+    hidden, positions = source.embedding[1], int(source.config.max_position_embeddings)
+    disk = of_body * sum(layers.values()) + of_embedding * math.prod(source.embedding) + 8 * positions * 64 + 10**7
     carried = _TOKENS * 4 * hidden
     if precision == "fp32":
         working = 4 * max(outside, 2 * largest)

@@ -67,6 +67,7 @@ def trace(model: PreTrainedModel, tensors: Tensors, score_token_ids: tuple[int, 
             input_shapes=_TRACED,
         )
         graph = ir.load(folder / "traced.onnx")
+        (folder / "traced.onnx").unlink()
     _attach(graph.graph, tensors, score_rows)
     return graph
 

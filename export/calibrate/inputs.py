@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 Array = npt.NDArray[np.float32]
 
@@ -55,10 +54,10 @@ class Inputs:
             self.moments[first + _AT_ONCE :, here] = self.moments[here, first + _AT_ONCE :].T
 
     def _multiply(self) -> None:
-        moments, rows = torch.from_numpy(self.moments), torch.from_numpy(np.concatenate(self._waiting))
-        for first in range(0, len(moments), _AT_ONCE):
+        rows = np.concatenate(self._waiting)
+        for first in range(0, len(self.moments), _AT_ONCE):
             columns = rows[:, first : first + _AT_ONCE]
-            moments[first : first + _AT_ONCE, first:].addmm_(columns.T, rows[:, first:])
+            self.moments[first : first + _AT_ONCE, first:] += columns.T @ rows[:, first:]
         self._waiting = []
 
     def divide(self, scale: Array) -> None:

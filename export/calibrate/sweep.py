@@ -14,6 +14,7 @@ from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS
 from lager_onnx.models.precisions import Precision
 
 Array = npt.NDArray[Any]
+_POSITIONS: Final = "position_ids"
 See = Callable[[int, dict[str, Array]], None]
 
 # What a layer is cut behind; where no attention is fused, its softmax.
@@ -51,19 +52,32 @@ class Sweep:
         model: a judge's graph; its weights may be expressions, or lie in a file.
         prompts: token ids.
         precision: of the graph as it is.
+        outputs: names of the graph's that are wanted.
+        positions: the graph reads position ids, as one that is no judge yet.
     """
 
-    def __init__(self, model: ir.Model, prompts: Sequence[list[int]], *, precision: Precision = "fp32"):
-        self._model, self._precision = model, precision
+    def __init__(
+        self,
+        model: ir.Model,
+        prompts: Sequence[list[int]],
+        *,
+        precision: Precision = "fp32",
+        outputs: Sequence[str] = OUTPUTS,
+        positions: bool = False,
+    ):
+        self._model, self._precision, self._outputs = model, precision, tuple(outputs)
         self.prompts = range(len(prompts))
         layers = _layers(model.graph)
         self.layers = [Layer(nodes, self, number) for number, nodes in enumerate(layers)]
         ids = [np.asarray([prompt], dtype=np.int64) for prompt in prompts]
         self._carried: list[dict[str, Array]] = [{INPUT_IDS: each, ATTENTION_MASK: np.ones_like(each)} for each in ids]
-        self._last_read = {name: len(layers) for name in OUTPUTS}
+        if positions:
+            for carried in self._carried:
+                carried[_POSITIONS] = np.arange(carried[INPUT_IDS].shape[1], dtype=np.int64)[None]
+        self._last_read = {name: len(layers) for name in self._outputs}
         for number, nodes in enumerate(layers):
             for value in (value for node in nodes for value in node.inputs if value is not None):
-                if value.const_value is None and value.name not in OUTPUTS:
+                if value.const_value is None and value.name not in self._outputs:
                     self._last_read[value.name or ""] = number
 
     def __iter__(self) -> Iterator[Layer]:
@@ -78,7 +92,11 @@ class Sweep:
 
     def outputs(self, prompts: range) -> dict[str, Array]:
         """What the graph says of some prompts, by output, (prompts, ...); there once all layers have run."""
-        return {name: np.concatenate([self._carried[index][name] for index in prompts]) for name in OUTPUTS}
+        return {name: np.concatenate([self.output(name, index) for index in prompts]) for name in self._outputs}
+
+    def output(self, name: str, prompt: int) -> Array:
+        """One of the graph's outputs for one prompt; there once all layers have run."""
+        return self._carried[prompt][name]
 
     def run_layer(
         self, number: int, nodes: list[ir.Node], prompts: range, names: Sequence[str], see: See | None
@@ -87,13 +105,14 @@ class Sweep:
         nodes = [node for node in nodes if not self._looked_up(node, prompts)]
         made = [str(value.name) for node in nodes for value in node.outputs if value.name]
         onward = [name for name in made if self._last_read.get(name, -1) > number]
-        fetched = list(dict.fromkeys([*onward, *names]))
+        fetched = list(dict.fromkeys([*onward, *(name for name in names if name in made)]))
         session = LayerSession(self._model, nodes, fetched, self._carried[prompts[0]], self._precision)
         for index in prompts:
             carried = self._carried[index]
             found = session.run(carried)
             if see is not None:
-                see(index, {name: found[name] for name in names})
+                seen = carried | found  # an embedding that was looked up is carried already
+                see(index, {name: seen[name] for name in names})
             carried |= {name: found[name] for name in onward}
             for name in [name for name in carried if self._last_read.get(name, -1) <= number]:
                 del carried[name]

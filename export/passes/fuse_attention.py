@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.decoder.locate import data_inputs, input_of
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.rotary import Array
+from lager_onnx.export.sources.source import Array
 from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
+import scipy.linalg
 
 Array = npt.NDArray[np.float32]
 
@@ -60,8 +60,8 @@ def _upper_factor(moments: Array) -> Array:
     diagonal = np.diag_indices(len(moments))
     moments[diagonal] += _DAMPING * moments[diagonal].mean() + np.finfo(np.float32).tiny
     _turn_round(moments)
-    lower = torch.from_numpy(moments).mT  # symmetric, and LAPACK's order: factored in place
-    torch.linalg.cholesky(lower, out=lower)
+    # Symmetric, so its transpose is itself in LAPACK's order, and is factored in place.
+    scipy.linalg.cholesky(moments.T, lower=True, overwrite_a=True, check_finite=False)
     _turn_round(moments)
     return moments.T
 

@@ -19,19 +19,25 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from lager_onnx.export.checkpoint import Checkpoint
 from lager_onnx.export.skeleton import with_weights
+from lager_onnx.export.sources.tensors import Tensors
 from lager_onnx.models.errors import ExportError
+from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
 
 Array = npt.NDArray[np.float32]
 
 _LONG: Final = 256  # tokens
+_DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @torch.no_grad()
 def oracle_layer_logits(
-    checkpoint: Checkpoint, prompts: Sequence[list[int]], spec: JudgeSpec, *, rounded: torch.dtype | None = None
+    model: PreTrainedModel,
+    tensors: Tensors,
+    prompts: Sequence[list[int]],
+    spec: JudgeSpec,
+    rounded: Precision | None = None,
 ) -> Array:
     """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, L + 1, K).
 
@@ -39,16 +45,18 @@ def oracle_layer_logits(
     the hidden states has been through the final norm differs between families and does not matter here.
 
     Args:
-        checkpoint: its tensors are read once for all prompts, or twice where some are long.
+        model: without weights, or with them.
+        tensors: under the names of its parameters; read once for all prompts, or twice where some are long.
         prompts: token ids.
         spec: the judge's lens and score tokens.
         rounded: 16 bits to which a judge rounds the matrices of its body.
     """
     found: dict[int, Array] = {}
-    change = partial(_round_matrix, checkpoint.model, rounded) if rounded is not None else None
-    with with_weights(checkpoint.model, checkpoint.tensors, change):
+    dtype = _DTYPES.get(rounded) if rounded else None
+    change = partial(_round_matrix, model, dtype) if dtype is not None else None
+    with with_weights(model, tensors, change):
         for batch in _batches(prompts):
-            layer_logits = _of_batch(checkpoint.model, [prompts[index] for index in batch], spec)
+            layer_logits = _of_batch(model, [prompts[index] for index in batch], spec)
             found |= dict(zip(batch, layer_logits, strict=True))
     return np.stack([found[index] for index in range(len(prompts))])
 
