@@ -1,4 +1,4 @@
-"""Checkpoint to judge folder; the only part that needs PyTorch, optimum and transformers.
+"""Checkpoint to judge folder; the only part that needs PyTorch, optimum and transformers, and from ONNX not even these.
 
 from lager_onnx.export import export_judge
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import onnx_ir as ir
 import torch
@@ -62,7 +62,7 @@ class Checkpoint:
     tensors: Tensors
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
-    oracle = "PyTorch"
+    oracle: ClassVar[str] = "PyTorch"
 
     @property
     def config(self) -> Any:

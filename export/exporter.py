@@ -63,7 +63,7 @@ def export_judge(
     """Exports a judge: one ONNX model that gives LAGER scores, with all that scoring needs beside it.
 
     Args:
-        checkpoint: directory in Hugging Face format, `.gguf` file or hub id.
+        checkpoint: directory in Hugging Face format, `.gguf` file, hub id, or `.onnx` file that optimum wrote.
         judge_dir: folder to write; it appears only when everything went well.
         scale: "1-5", "1,3,5" or "bad=0,ok=1,good=2"; every label must be one token after the answer prefix.
         lens: "raw" reads the residual stream as it is, "norm" after the final norm (the logit lens).
@@ -137,7 +137,7 @@ def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Pat
             lengths = [len(prompt) for prompt in samples]
             in_float32 = replace(spec, precision="fp32", arithmetic="fp32")
             layer_logits = source.layer_logits(samples, spec)
-            spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths, source.oracle))
+            spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths, source))
     products: list[Product] = []
     if spec.precision in DTYPES:
         narrow(graph, spec)
@@ -187,4 +187,4 @@ def _verify_file(folder: Path, spec: JudgeSpec, source: Source) -> Parity:
     with step(f"Verify against {source.oracle}, layer by layer"):
         expected = source.layer_logits(samples, spec, spec.precision)
         got, rows = grade_file(folder, samples, precision=spec.precision)
-        return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples], source.oracle)
+        return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples], source)

@@ -1,6 +1,6 @@
 """Runs a judge's graph layer by layer over many prompts: one layer's weights are in memory at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -53,7 +53,7 @@ class Sweep:
         prompts: token ids.
         precision: of the graph as it is.
         outputs: names of the graph's that are wanted.
-        positions: the graph reads position ids, as one that is no judge yet.
+        inputs: what else the graph reads, by name.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Sweep:
         *,
         precision: Precision = "fp32",
         outputs: Sequence[str] = OUTPUTS,
-        positions: bool = False,
+        inputs: Mapping[str, Array] | None = None,
     ):
         self._model, self._precision, self._outputs = model, precision, tuple(outputs)
         self.prompts = range(len(prompts))
@@ -71,9 +71,8 @@ class Sweep:
         self.layers = [Layer(nodes, self, number) for number, nodes in enumerate(layers)]
         ids = [np.asarray([prompt], dtype=np.int64) for prompt in prompts]
         self._carried: list[dict[str, Array]] = [{INPUT_IDS: each, ATTENTION_MASK: np.ones_like(each)} for each in ids]
-        if positions:
-            for carried in self._carried:
-                carried[_POSITIONS] = np.arange(carried[INPUT_IDS].shape[1], dtype=np.int64)[None]
+        for carried in self._carried:
+            carried.update({_POSITIONS: np.arange(carried[INPUT_IDS].shape[1], dtype=np.int64)[None], **(inputs or {})})
         self._last_read = {name: len(layers) for name in self._outputs}
         for number, nodes in enumerate(layers):
             for value in (value for node in nodes for value in node.inputs if value is not None):

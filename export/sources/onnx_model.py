@@ -7,22 +7,23 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from tokenizers import Tokenizer
 
 from lager_onnx.export.calibrate.layer_session import LayerSession
 from lager_onnx.export.calibrate.sweep import Sweep
-from lager_onnx.export.decoder.locate import Anatomy, locate
+from lager_onnx.export.decoder.locate import locate
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
-from lager_onnx.export.sources.onnx_weights import forget_past, keep_score_rows, turn_weights, widen
+from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
 from lager_onnx.export.weights import narrowed
-from lager_onnx.models.errors import CheckpointError
+from lager_onnx.models.errors import CheckpointError, VerificationError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
-from lager_onnx.models.precisions import Precision
+from lager_onnx.models.precisions import PARITY, Precision
 from lager_onnx.models.spec import JudgeSpec
 
 LOGITS: Final = "logits"
@@ -65,13 +66,12 @@ class OnnxModel:
         self.name, self.config, self.backend, self.chat = name, config, tokenizer, chat
         self._path = path
         self.architecture = str(config.architectures[0])
+        initializers = _read(path).graph.initializers.values()
+        self._half = any(value.dtype == ir.DataType.FLOAT16 for value in initializers)
 
     def load(self) -> ir.Model:
         """The graph without past and in float32; weights lie in the file, or are made from what does."""
-        try:
-            model = ir.load(self._path)
-        except Exception as error:  # onnx_ir raises whatever the broken bytes lead to
-            raise CheckpointError(f"{self._path} is no ONNX model ({error})") from error
+        model = _read(self._path)
         forget_past(model.graph)
         widen(model)
         turn_weights(model.graph)
@@ -83,7 +83,7 @@ class OnnxModel:
         Raises:
             CheckpointError: says what it is.
         """
-        model = ir.load(self._path)
+        model = _read(self._path)
         kinds = {node.op_type for node in model.graph}
         if control := sorted(kinds & set(_CONTROL)):
             raise CheckpointError(
@@ -100,7 +100,7 @@ class OnnxModel:
         strange = [
             value.name
             for value in model.graph.inputs
-            if value.name not in _INPUTS and not str(value.name).startswith("past_key_values.")
+            if value.name not in _INPUTS and not str(value.name).startswith(PAST)
         ]
         if strange:
             raise CheckpointError(f"{self._path} has inputs that no decoder has: {', '.join(map(str, strange))}")
@@ -118,43 +118,82 @@ class OnnxModel:
 
     def graph(self, score_token_ids: tuple[int, ...], folder: Path) -> ir.Model:  # noqa: ARG002 - nothing is written
         """See `Source.graph`."""
-        model = self.load()
-        simplify()(model)
+        model = self._simplified()
         keep_score_rows(model.graph, score_token_ids)
         return model
 
     def rotary_tables(self, positions: int) -> dict[str, tuple[Array, Array]]:
         """See `Source.rotary_tables`."""
-        model = self.load()
-        simplify()(model)
-        return rotary_tables(model, positions)
+        return rotary_tables(self._simplified(), positions)
 
     def layer_logits(self, prompts: Sequence[list[int]], spec: JudgeSpec, rounded: Precision | None = None) -> Array:
         """See `Source.layer_logits`: the graph as it was given, run layer by layer, with hidden states as outputs."""
-        model = self.load()
-        simplify()(model)
+        simple = self._simplified()
+        anatomy = locate(simple, spec.num_layers)
+        last = anatomy.residual_stream[-1] if spec.lens == "norm" else anatomy.normed
+        names = [str(value.name) for value in (*anatomy.residual_stream[:-1], last)]
         if rounded in ("fp16", "bf16"):
-            _round_matrices(model.graph, rounded)
-        anatomy = locate(model, spec.num_layers)
-        names = [str(value.name) for value in anatomy.residual_stream]
+            _round_matrices(simple.graph, rounded)
+            return self._run(simple, prompts, names, spec)
+        given = self._run(self._as_given(), prompts, names, spec)
+        if not self._half:
+            return given
+        # What is computed in 16 bits throughout says little of the judge: it is compared with the same graph in float32
+        # that is found to be the same.
+        widened = self._run(simple, prompts, names, spec)
+        apart = np.abs(given - widened).max(axis=(0, 2)) / np.abs(widened).max(axis=(0, 2))
+        # Written so that a NaN fails.
+        if not (apart <= PARITY["bf16"].layer_logits).all():
+            raise VerificationError(
+                f"{self.name}, computed in float32, says something else than in fp16: layer logits of row "
+                f"{apart.argmax()} by {apart.max():.1e} (allowed {PARITY['bf16'].layer_logits:.0e} of the layer's "
+                "largest). Nothing was kept"
+            )
+        return widened
+
+    def _run(self, model: ir.Model, prompts: Sequence[list[int]], names: list[str], spec: JudgeSpec) -> Array:
+        """Layer logits by a graph that has the values `names`: h(0) ... h(L - 1), and what the head reads."""
+        *stream, read_by_head = names
         kept: list[dict[str, Array]] = [{} for _ in prompts]
 
         def see(prompt: int, arrays: dict[str, Array]) -> None:
             kept[prompt] |= {name: array[:, -1:].copy() for name, array in arrays.items()}
 
-        sweep = Sweep(model, prompts, outputs=(LOGITS,), positions=True)
+        sweep = Sweep(model, prompts, outputs=(LOGITS,), inputs=_empty_past(model.graph))
         for layer in sweep.layers:
             made = {value.name for node in layer.nodes for value in node.outputs}
             layer.run(sweep.prompts, [name for name in names if name in made], see)
-        last = [sweep.output(LOGITS, index)[:, -1:] for index in sweep.prompts]
-        below = np.concatenate([np.concatenate([found[name] for name in names[:-1]], axis=1) for found in kept])
-        above = _head(model, anatomy, below, normed=spec.lens == "norm")  # (prompts, L, vocabulary)
-        logits = np.concatenate([above, np.concatenate(last)], axis=1)[..., list(spec.score_token_ids)]
-        return np.ascontiguousarray(logits, dtype=np.float32)
+        if missing := [name for name in names if name not in kept[0]]:
+            raise VerificationError(f"{missing[0]} of the rewritten graph is not in {self.name}: nothing was kept")
+        last = np.concatenate([sweep.output(LOGITS, index)[:, -1:] for index in sweep.prompts])
+        below = np.concatenate([np.concatenate([found[name] for name in stream], axis=1) for found in kept])
+        above = _head(model, read_by_head, below.astype(kept[0][read_by_head].dtype))
+        logits = np.concatenate([above, last], axis=1)  # (prompts, L + 1, vocabulary)
+        return np.ascontiguousarray(logits[..., list(spec.score_token_ids)], dtype=np.float32)
+
+    def _simplified(self) -> ir.Model:
+        model = self.load()
+        simplify()(model)
+        return model
+
+    def _as_given(self) -> ir.Model:
+        """The graph of the file; where products may round activations to 8 bits, without leave to do so."""
+        model = _read(self._path)
+        for node in model.graph:
+            if "accuracy_level" in node.attributes:
+                node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", 1)
+        return model
 
     def config_json(self) -> str:
         """See `Source.config_json`."""
         return json.dumps(vars(self.config), indent=2)
+
+
+def _read(path: Path) -> ir.Model:
+    try:
+        return ir.load(path)
+    except Exception as error:  # onnx_ir raises whatever the broken bytes lead to
+        raise CheckpointError(f"{path} is no ONNX model ({error})") from error
 
 
 def _config(path: Path) -> SimpleNamespace:
@@ -189,17 +228,25 @@ def _unembedding(graph: ir.Graph) -> ir.Value | None:
     return node.inputs[1] if node is not None else None
 
 
-def _head(model: ir.Model, anatomy: Anatomy, rows: Array, *, normed: bool) -> Array:
+def _empty_past(graph: ir.Graph) -> dict[str, Any]:
+    """Keys and values of no tokens, for a decoder with a KV cache."""
+    found = {}
+    for value in graph.inputs:
+        if str(value.name).startswith(PAST):
+            shape = [size if isinstance(size, int) else 0 for size in value.shape or ()]
+            found[str(value.name)] = np.zeros([1, *shape[1:]], (value.dtype or ir.DataType.FLOAT).numpy())
+    return found
+
+
+def _head(model: ir.Model, start: str, rows: npt.NDArray[Any]) -> Array:
     """The graph's own logits of any hidden states: (batch, n, hidden) to (batch, n, vocabulary)."""
-    start = anatomy.residual_stream[-1] if normed else anatomy.normed
-    nodes: list[ir.Node] = []
-    waiting = [anatomy.logits.producer()]
+    wanted: set[ir.Node] = set()
+    waiting = [next(value for value in model.graph.outputs if value.name == LOGITS)]
     while waiting:
-        node = waiting.pop()
-        if node is None or node in nodes or start in node.outputs:
-            continue
-        nodes.append(node)
-        waiting += [value.producer() for value in node.inputs if value is not None and value is not start]
-    in_order = [node for node in model.graph if node in set(nodes)]
-    session = LayerSession(model, in_order, [LOGITS], {str(start.name): rows}, "fp32")
-    return session.run({str(start.name): rows})[LOGITS]
+        value = waiting.pop()
+        node = value.producer() if value.name != start else None
+        if node is not None and node not in wanted:
+            wanted.add(node)
+            waiting += [each for each in node.inputs if each is not None]
+    nodes = [node for node in model.graph if node in wanted]
+    return LayerSession(model, nodes, [LOGITS], {start: rows}, "fp32").run({start: rows})[LOGITS]

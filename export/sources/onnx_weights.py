@@ -11,7 +11,7 @@ from lager_onnx.export.passes.building import constant
 from lager_onnx.export.weights import Weight, narrowed, shape_of, tensor_of
 from lager_onnx.models.errors import CheckpointError, ExportError
 
-_PAST: Final = "past_key_values."
+PAST: Final = "past_key_values."
 _HALF: Final = ir.DataType.FLOAT16
 _ELEMENTWISE: Final = ("Add", "Cast", "Div", "Identity", "Mul", "Sub", "Tanh")
 
@@ -21,7 +21,7 @@ def forget_past(graph: ir.Graph) -> None:
 
     before: past ─ Concat(past, new) ─ attention, present          after: new ─ attention
     """
-    for value in [value for value in graph.inputs if str(value.name).startswith(_PAST)]:
+    for value in [value for value in graph.inputs if str(value.name).startswith(PAST)]:
         for node, _ in list(value.uses()):
             others = [each for each in node.inputs if each is not value]
             if node.op_type == "Concat" and len(others) == 1 and others[0] is not None:

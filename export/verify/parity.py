@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.export.sources.source import Source
 from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.method import aggregate, expected_score, softmax
@@ -32,9 +33,7 @@ def random_prompts(config: Any, context: int) -> list[list[int]]:
     return [[int(id_) for id_ in random.integers(0, config.vocab_size, length)] for length in lengths]
 
 
-def check_parity(
-    got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int], oracle: str = "PyTorch"
-) -> Parity:
+def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int], source: Source) -> Parity:
     """Holds what a judge says of some prompts against the layer logits of PyTorch, or of another oracle.
 
     Args:
@@ -42,13 +41,13 @@ def check_parity(
         expected: (prompts, L + 1, K).
         spec: what the judge is.
         lengths: of the prompts, in tokens.
-        oracle: what gave the layer logits, for messages.
+        source: what gave them.
 
     Raises:
         VerificationError: a difference over the limits of `PARITY`, or an output that is not finite.
     """
     parity = _compare(got, expected, spec, lengths)
-    _check(parity, spec, oracle)
+    _check(parity, spec, source)
     logger.info(
         "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
         "logits %.1e (relative), probabilities %.1e, score %.1e",
@@ -109,12 +108,12 @@ def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: l
     )
 
 
-def _check(parity: Parity, spec: JudgeSpec, oracle: str) -> None:
+def _check(parity: Parity, spec: JudgeSpec, source: Source) -> None:
     limits, width = PARITY[spec.arithmetic], spec.scale.width
     # Written so that a NaN fails.
     if not (parity.layer_logits <= limits.layer_logits and parity.score <= limits.score * width):
         raise VerificationError(
-            f"the exported judge disagrees with {oracle}: layer logits by {parity.layer_logits:.2e} "
+            f"the exported judge disagrees with {source.oracle}: layer logits by {parity.layer_logits:.2e} "
             f"(row {parity.worst_layer}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
             f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept. "
             "The exporter may not know this architecture; --no-verify writes the judge all the same"

@@ -56,13 +56,15 @@ from lager_onnx.commands.options import MEMORY, PATH
 def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) -> None:
     """Export CHECKPOINT as a judge into the new folder JUDGE_DIR.
 
-    CHECKPOINT is a directory in Hugging Face format, a .gguf file or a hub id. The judge is compared with
-    PyTorch layer by layer, and nothing is kept of one that disagrees.
+    CHECKPOINT is a directory in Hugging Face format, a .gguf file or a hub id; or an .onnx file that optimum wrote, for
+    which the extra [onnx] is enough. The judge is compared layer by layer with PyTorch, or with the ONNX file as it was
+    given, and nothing is kept of one that disagrees.
 
     \b
     Examples:
         lager export ./my-checkpoint judges/mine
         lager export model.Q8_0.gguf judges/mine --scale 1-9
+        lager export decoder/model.onnx judges/mine --precision int8
         lager export Qwen/Qwen2.5-7B-Instruct judges/qwen --precision bf16 --layers upper-half
     """
     from lager_onnx.export import export_judge  # noqa: PLC0415
