@@ -1,6 +1,7 @@
 """Finds the files of a checkpoint: a local folder, a GGUF file, or a snapshot of a hub id."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from lager_onnx.models.errors import CheckpointError
 
 _WITHOUT_WEIGHTS: Final = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")
+_WEIGHTS: Final = ("model*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,20 @@ def _snapshot(name: str, revision: str | None) -> Files:
 
 
 def _wanted(name: str, revision: str | None) -> list[str]:
-    """Configuration, tokeniser and one format of the weights: safetensors, where there are any."""
+    """Configuration, tokeniser and the weights once: of several formats safetensors, of several copies transformers'.
+
+    Raises:
+        CheckpointError: there are GGUF files only.
+    """
     try:
-        files = HfApi().list_repo_files(name, revision=revision)
+        files = [file for file in HfApi().list_repo_files(name, revision=revision) if "/" not in file]
     except OfflineModeIsEnabled:  # whatever the cache holds was wanted once
-        return [*_WITHOUT_WEIGHTS, "*.safetensors", "*.bin"]
-    weights = "*.safetensors" if any(file.endswith(".safetensors") for file in files) else "*.bin"
-    return [*_WITHOUT_WEIGHTS, weights]
+        return [*_WITHOUT_WEIGHTS, "model*.safetensors", "pytorch_model*.bin"]
+    for pattern in _WEIGHTS:
+        if weights := [file for file in files if fnmatch(file, pattern)]:
+            return [*(file for file in files if any(fnmatch(file, text) for text in _WITHOUT_WEIGHTS)), *weights]
+    if ggufs := sorted(file for file in files if file.endswith(".gguf")):
+        raise CheckpointError(
+            f"{name} holds GGUF files: choose one, and give its path after hf download {name} {ggufs[0]} --local-dir ."
+        )
+    return [*_WITHOUT_WEIGHTS, "*.safetensors"]

@@ -19,6 +19,7 @@ from lager_onnx.cli import main
 from lager_onnx.export import export_judge
 from lager_onnx.export.checkpoint import load_checkpoint
 from lager_onnx.export.skeleton import with_weights
+from lager_onnx.export.sources import find
 from lager_onnx.models.errors import CheckpointError
 from support.gguf_file import write_gguf
 from support.tiny import _COMMON, VARIANTS, make_checkpoint, make_model, make_tokenizer, randomise
@@ -278,6 +279,42 @@ def test_a_hub_id_that_cannot_be_had_is_an_error_of_the_checkpoint(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="as a hub id it cannot be downloaded"):
         export_judge("nobody/nothing", tmp_path / "judge")
+
+
+HUB = ["config.json", "tokenizer.json", "README.md", "original/model.safetensors", "onnx/model.onnx", "tok.model"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "pytorch_model.bin"],
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+        ),
+        (["model.safetensors", "consolidated.safetensors"], ["model.safetensors"]),
+        (["pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"], ["pytorch_model.bin"]),
+    ],
+)
+def test_of_a_hub_id_weights_are_downloaded_once(
+    weights: list[str], wanted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def download(_name: str, *, revision: str, allow_patterns: list[str]) -> str:
+        assert revision == "main"
+        asked.append(allow_patterns)
+        return "/somewhere/abc"
+
+    monkeypatch.setattr(find.HfApi, "list_repo_files", lambda _self, _name, revision: [*HUB, *weights])
+    monkeypatch.setattr(find, "snapshot_download", download)
+    assert find.find_files("org/name", "main").commit == "abc"
+    assert sorted(asked[0]) == sorted(["config.json", "tokenizer.json", "tok.model", *wanted])
+
+
+def test_a_hub_id_of_gguf_files_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find.HfApi, "list_repo_files", lambda _self, _name, revision: ["README.md", "a.Q4_K_M.gguf"])
+    with pytest.raises(CheckpointError, match=r"hf download org/name a\.Q4_K_M\.gguf"):
+        find.find_files("org/name")
 
 
 def test_no_exception_of_another_library_leaves_the_command(checkpoint: Path) -> None:
