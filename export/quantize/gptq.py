@@ -9,6 +9,15 @@ import scipy.linalg
 Array = npt.NDArray[np.float32]
 
 _LAZY: Final = 128  # rows after which what was lost so far is carried to the next ones
+_SHARES: Final = (
+    1.0,
+    0.95,
+    0.9,
+    0.85,
+    0.8,
+    0.75,
+    0.7,
+)  # of the scale with which the largest weight of a block just fits
 _DAMPING: Final = 0.01  # of the mean of the moments' diagonal; GPTQ's value
 
 
@@ -36,6 +45,7 @@ def quantize_weight(
         weight is about Q * scales.
     """
     limit, (inputs, outputs) = 2 ** (bits - 1) - 1, weight.shape
+    importance = np.diag(moments).copy()
     upper = _upper_factor(moments)
     scales = [_scales(weight, limit)] if block is None else []
     quantized, lost = np.zeros(weight.shape, np.int8), np.zeros(weight.shape, np.float32)  # lost: w - q
@@ -47,7 +57,8 @@ def quantize_weight(
                 stop = min(row + block, end)
                 own = carried[row - first : stop - first] + upper[first:row, row:stop].T @ lost[first:row]
                 # What these rows would be if all before them were made good, none of their own being rounded.
-                scales.append(_scales(weight[row:stop] + np.linalg.solve(upper[row:stop, row:stop].T, own), limit))
+                rest = weight[row:stop] + np.linalg.solve(upper[row:stop, row:stop].T, own)
+                scales.append(_best_scales(rest, limit, importance[row:stop]))
             before = carried[row - first] + upper[first:row, row] @ lost[first:row]
             rounded = np.clip(np.round((weight[row] + before / upper[row, row]) / scales[-1]), -limit, limit)
             quantized[row] = rounded
@@ -76,6 +87,18 @@ def _turn_round(matrix: Array) -> None:
         matrix[rows - end : rows - first] = above
     if rows % 2:
         matrix[rows // 2] = matrix[rows // 2, ::-1].copy()
+
+
+def _best_scales(weight: Array, limit: int, importance: Array) -> Array:
+    """Of some scales that cut off the largest weights, those that lose least over all, each row by its importance."""
+    largest = _scales(weight, limit)
+    best, least = largest, np.full(largest.shape, np.inf, np.float32)
+    for share in _SHARES:
+        scales = largest * np.float32(share)
+        lost = weight - np.clip(np.round(weight / scales), -limit, limit) * scales
+        errors = importance @ (lost * lost)
+        best, least = np.where(errors < least, scales, best), np.minimum(errors, least)
+    return best
 
 
 def _scales(weight: Array, limit: int) -> Array:

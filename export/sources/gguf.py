@@ -42,6 +42,7 @@ _MUST_AGREE: Final = {
 
 _PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
 # Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
+_ROWS_AT_ONCE: Final = 8192
 _READ_BY_ROWS: Final = ("token_embd.weight", "output.weight")
 
 
@@ -107,8 +108,13 @@ class GgufTensors:
     def read(self, name: str, first: int = 0, end: int | None = None) -> torch.Tensor:
         """See `Tensors.read`."""
         tensor = self._where[name]
-        if tensor.name in _READ_BY_ROWS:
-            return self._processed(tensor, tensor.data[first:end])
+        if tensor.name in _READ_BY_ROWS:  # gguf takes several times the memory of what it dequantises
+            rows = range(*slice(first, end).indices(len(tensor.data)))
+            found = torch.empty(len(rows), self.shapes[name][-1])
+            for at in range(0, len(rows), _ROWS_AT_ONCE):
+                part = tensor.data[rows.start + at : min(rows.start + at + _ROWS_AT_ONCE, rows.stop)]
+                found[at : at + len(part)] = self._processed(tensor, part)
+            return found
         return self._processed(tensor, tensor.data)[first:end]
 
     def _processed(self, tensor: Any, data: Any) -> torch.Tensor:

@@ -228,11 +228,17 @@ def test_blocks_of_4_bits_hold_what_they_were_rounded_to(tmp_path: Path) -> None
     weight = random.standard_normal((48, 16)).astype(np.float32)  # a block and a half
     model = one_product(weight, "Neg")
     (node,) = projections(model.graph)
-    Int4Rounding(model.graph).round(node, Inputs(np.eye(48, dtype=np.float32)))
+    _, stored = Int4Rounding(model.graph).round(node, Inputs(np.eye(48, dtype=np.float32)))
     model.graph.sort()
     got = run(model, -np.eye(48, dtype=np.float32)[None], tmp_path)[0]
-    scales = np.stack([np.abs(part).max(axis=0) / 7 for part in (weight[:32], weight[32:])]).repeat([32, 16], axis=0)
-    np.testing.assert_allclose(got, np.round(weight / scales) * scales, atol=0.02)  # 8 bits of the activation 1
+    largest = np.stack([np.abs(part).max(axis=0) / 7 for part in (weight[:32], weight[32:])])
+    scales = numpy_of(stored).T
+    assert ((scales >= 0.69 * largest) & (scales <= 1.01 * largest)).all()
+    largest, scales = (each.repeat([32, 16], axis=0) for each in (largest, scales))
+    rounded, plain = (np.clip(np.round(weight / each), -7, 7) * each for each in (scales, largest))
+    np.testing.assert_allclose(got, rounded, atol=0.02)  # 8 bits of the activation 1
+    lost, lost_plainly = (((weight - each) ** 2).sum() for each in (rounded, plain))
+    assert lost < 0.9 * lost_plainly
 
 
 def test_embeddings_in_blocks_are_within_half_a_step(tiny_judge: Path, tmp_path: Path) -> None:
