@@ -7,11 +7,11 @@ import onnx_ir as ir
 from lager_onnx.export.decoder.locate import Anatomy, locate
 from lager_onnx.export.decoder.products import record_roles
 from lager_onnx.export.passes.cache import CachePass
-from lager_onnx.export.passes.fuse_attention import FuseAttentionPass
+from lager_onnx.export.passes.fuse_attention import FuseAttentionPass, can_fuse
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
 from lager_onnx.export.passes.positions import PositionsPass
-from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass
+from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass, can_prune
 from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.score_head import ScoreHeadPass
 from lager_onnx.export.passes.simplify import remove_unused, simplify
@@ -38,11 +38,8 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
         attentions = [family.attention(source.config, layer) for layer in range(spec.num_layers)]
-        tables = source.rotary_tables(spec.context_length)
-        FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables)(graph)
-    pruned = PruneLastLayerPass(anatomy)(graph).modified
-    run_passes(
-        graph,
+    pruned = can_prune(anatomy)
+    passes: list[ir.passes.PassBase] = [
         PositionsPass(),
         ScoreHeadPass(
             anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned
@@ -52,7 +49,13 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
         MergeProjectionsPass(),
         CachePass(attentions),
         remove_unused(),
-    )
+    ]
+    if pruned:
+        passes.insert(0, PruneLastLayerPass(anatomy))
+    if can_fuse(attentions):
+        tables = source.rotary_tables(spec.context_length)
+        passes.insert(0, FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables))
+    run_passes(graph, *passes)
 
 
 def _family(anatomy: Anatomy, source: Source) -> Family | None:

@@ -35,8 +35,6 @@ class FuseAttentionPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it; where a layer is of another form, nothing is changed."""
-        if any(attention.head_size % _HEAD_SIZES for attention in self.attentions):
-            return ir.passes.PassResult(model, modified=False)
         planned = [[_plan(each, layer) for each in _operands(node, layer)] for layer, node in enumerate(self.outputs)]
         graph = model.graph
         model.opset_imports["com.microsoft"] = 1
@@ -68,6 +66,11 @@ class FuseAttentionPass(ir.passes.InPlacePass):
             output.replace_input_with(0, fused)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
+
+
+def can_fuse(attentions: list[Attention]) -> bool:
+    """Whether these attentions are known, and onnxruntime's kernel takes their heads."""
+    return bool(attentions) and not any(attention.head_size % _HEAD_SIZES for attention in attentions)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class PruneLastLayerPass(ir.passes.InPlacePass):
         after:  h(L-1) ─ at ──────────────── Add ┬ norm ─ MLP ─ Add ─ h(L) (batch, 1, hidden)
                 attention ─ at ─ output proj. ┘  └───────────────┘
 
-    Decoders whose MLP reads h(L-1) itself (attention and MLP side by side) are left alone.
+    Only for decoders of which `can_prune` says so.
     """
 
     def __init__(self, anatomy: Anatomy):
@@ -25,8 +25,6 @@ class PruneLastLayerPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
         graph, anatomy = model.graph, self.anatomy
-        if anatomy.additions_a_layer != 2 or _side_by_side(anatomy):
-            return ir.passes.PassResult(model, modified=False)
         before, output = anatomy.residual_stream[-2], anatomy.attention_outputs[-1]
         (addition,) = (use.node for use in before.uses() if use.node is anatomy.last_attention_addition)
         context = output.inputs[0]
@@ -39,7 +37,8 @@ class PruneLastLayerPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
-def _side_by_side(anatomy: Anatomy) -> bool:
-    """Whether nothing but the next addition reads the stream behind the last attention: the MLP reads h(L-1) itself."""
+def can_prune(anatomy: Anatomy) -> bool:
+    """Whether the last layer's MLP follows its attention, and does not read h(L-1) itself, side by side with it."""
     assert anatomy.last_attention_addition is not None
-    return len(anatomy.last_attention_addition.outputs[0].uses()) == 1
+    follows = len(anatomy.last_attention_addition.outputs[0].uses()) > 1
+    return anatomy.additions_a_layer == 2 and follows

@@ -17,7 +17,7 @@ from lager_onnx.export.passes.parts import reads_gate
 from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
 from lager_onnx.export.quantize.int4 import Int4Rounding
 from lager_onnx.export.quantize.int8 import Int8Rounding, use_blocks
-from lager_onnx.export.quantize.rotate import RotatePass
+from lager_onnx.export.quantize.rotate import RotatePass, plan_rotation
 from lager_onnx.export.quantize.smooth import smooth
 from lager_onnx.export.quantize.spread import spread
 from lager_onnx.export.verify.products import Product
@@ -57,8 +57,11 @@ def quantize(
         the other prompts.
     """
     steps = PRECISIONS[spec.precision].steps
-    rotated = "rotate" in steps and RotatePass()(model).modified
-    if not rotated:
+    rotation = plan_rotation(model.graph) if "rotate" in steps else None
+    rotated = rotation is not None
+    if rotation is not None:
+        RotatePass(rotation)(model)
+    else:
         logger.info("    this decoder's stream cannot be rotated: every row of activations gets its own scale")
     graph, body = model.graph, set(projections(model.graph))
     rounding: Rounding = Int8Rounding(graph, rotated=rotated) if spec.precision == "int8" else Int4Rounding(graph)

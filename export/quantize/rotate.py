@@ -17,43 +17,8 @@ Array = npt.NDArray[np.float32]
 _SEED = 0
 
 
-class RotatePass(ir.passes.InPlacePass):
-    """Multiplies the residual stream by an orthogonal matrix Q that is folded into the weights (QuaRot).
-
-    Few channels of a decoder are many times larger than the others, and 8 bits for the whole row would be spent on
-    them. Behind a rotation all channels are alike. RMS norms do not see it once their weights g are folded:
-
-        before: h ─ norm(g) ─ MatMul(W) ... MatMul(V) ─ + h           rows of h at the score position ─ head
-        after:  hQ ─ norm(1) ─ MatMul(Q'gW) ... MatMul(VQ) ─ + hQ     rows of hQ ─ MatMul(Q') ─ head
-
-    An exact rewrite. A decoder that norms what it adds to the stream (Gemma, OLMo 2) cannot be rotated and is left
-    alone. Source: QuaRot, arXiv 2404.00456; Q is a random orthogonal matrix, which any hidden size has.
-    """
-
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites the model in place, as the class draws it; one that cannot be rotated is not touched."""
-        graph = model.graph
-        plan = _plan(graph)
-        if plan is None:
-            return ir.passes.PassResult(model, modified=False)
-        size = shape_of(plan.embedding)[-1]
-        rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0].astype(np.float32)
-        change_rows(plan.embedding, lambda rows: rows @ rotation)
-        for norm in plan.norms:
-            weight = numpy_of(norm_weight(norm))
-            for projection in _users(norm):
-                change_whole(projection.inputs[1], partial(_read_rotated, rotation, weight))
-            set_numpy(norm_weight(norm), np.ones_like(weight))
-        for value in plan.written:
-            change = change_rows if len(shape_of(value)) > 1 else change_whole
-            change(value, lambda array: array @ rotation)
-        _turn_back(graph, plan.head, rotation)
-        graph.sort()
-        return ir.passes.PassResult(model, modified=True)
-
-
 @dataclass(frozen=True)
-class _Plan:
+class Rotation:
     """What is rotated.
 
     Attributes:
@@ -69,8 +34,8 @@ class _Plan:
     head: ir.Node
 
 
-def _plan(graph: ir.Graph) -> _Plan | None:
-    """None where the decoder cannot be rotated; changes nothing."""
+def plan_rotation(graph: ir.Graph) -> Rotation | None:
+    """What is rotated of a fused float32 graph; None where the decoder cannot be. Changes nothing."""
     embedding = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])).inputs[0]
     head = next((node for node in graph if node.outputs[0].name == "lager.hidden_states"), None)
     written = [_written(node) for node in projections(graph, "output", "down")]
@@ -83,7 +48,45 @@ def _plan(graph: ir.Graph) -> _Plan | None:
     only_projections_read = all(readers.issuperset(_users(norm)) for norm in norms)
     if len(weights) != len(all_norms) or not only_projections_read or any(values is None for values in written):
         return None
-    return _Plan(embedding, norms, [value for values in written for value in values or ()], head)
+    return Rotation(embedding, norms, [value for values in written for value in values or ()], head)
+
+
+class RotatePass(ir.passes.InPlacePass):
+    """Multiplies the residual stream by an orthogonal matrix Q that is folded into the weights (QuaRot).
+
+    Few channels of a decoder are many times larger than the others, and 8 bits for the whole row would be spent on
+    them. Behind a rotation all channels are alike. RMS norms do not see it once their weights g are folded:
+
+        before: h ─ norm(g) ─ MatMul(W) ... MatMul(V) ─ + h           rows of h at the score position ─ head
+        after:  hQ ─ norm(1) ─ MatMul(Q'gW) ... MatMul(VQ) ─ + hQ     rows of hQ ─ MatMul(Q') ─ head
+
+    An exact rewrite. A decoder that norms what it adds to the stream (Gemma, OLMo 2) cannot be rotated and is left
+    alone. Source: QuaRot, arXiv 2404.00456; Q is a random orthogonal matrix, which any hidden size has.
+
+    Args:
+        plan: what `plan_rotation` found.
+    """
+
+    def __init__(self, plan: Rotation):
+        self.plan = plan
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the model in place, as the class draws it."""
+        graph, plan = model.graph, self.plan
+        size = shape_of(plan.embedding)[-1]
+        rotation = np.linalg.qr(np.random.default_rng(_SEED).standard_normal((size, size)))[0].astype(np.float32)
+        change_rows(plan.embedding, lambda rows: rows @ rotation)
+        for norm in plan.norms:
+            weight = numpy_of(norm_weight(norm))
+            for projection in _users(norm):
+                change_whole(projection.inputs[1], partial(_read_rotated, rotation, weight))
+            set_numpy(norm_weight(norm), np.ones_like(weight))
+        for value in plan.written:
+            change = change_rows if len(shape_of(value)) > 1 else change_whole
+            change(value, lambda array: array @ rotation)
+        _turn_back(graph, plan.head, rotation)
+        graph.sort()
+        return ir.passes.PassResult(model, modified=True)
 
 
 def _read_rotated(rotation: Array, norm_weight: Array, weight: Array) -> Array:
