@@ -7,29 +7,35 @@ from transformers import PreTrainedTokenizerFast
 
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.score_tokens import find_score_tokens
+from lager_onnx.export.sources.hf_chat import HfChat
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import CheckpointError, ScaleError
 from lager_onnx.models.scale import Scale
 from support.tiny import CHAT_TEMPLATE, make_tokenizer
 
+
+def wrapper_of(tokenizer: PreTrainedTokenizerFast, answer_prefix: str) -> ChatWrapper:
+    return render_wrapper(HfChat(tokenizer), answer_prefix)
+
+
 PLAIN = ChatWrapper("", "\n\n", "score: ")
 
 
 def test_the_template_is_rendered_round_the_turn() -> None:
-    wrapper = render_wrapper(make_tokenizer(), "score: ")
+    wrapper = wrapper_of(make_tokenizer(), "score: ")
     assert wrapper == ChatWrapper("<|user|>\n", "<|end|>\n<|assistant|>\n", "score: ", strip="none")
     assert wrapper.wrap(" Hi ") == "<|user|>\n Hi <|end|>\n<|assistant|>\nscore: "
 
 
 def test_a_template_that_strips_the_turn() -> None:
     template = CHAT_TEMPLATE.replace("message['content']", "message['content'] | trim")
-    wrapper = render_wrapper(make_tokenizer(chat_template=template), "score: ")
+    wrapper = wrapper_of(make_tokenizer(chat_template=template), "score: ")
     assert wrapper.wrap("\n Hi ") == "<|user|>\nHi<|end|>\n<|assistant|>\nscore: "
 
 
 def test_a_base_model_is_asked_in_plain_text() -> None:
     tokenizer = make_tokenizer(chat_template=None)
-    assert render_wrapper(tokenizer, "score: ").wrap("Hi") == "Hi\n\nscore: "
+    assert wrapper_of(tokenizer, "score: ").wrap("Hi") == "Hi\n\nscore: "
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ def test_a_base_model_is_asked_in_plain_text() -> None:
 def test_templates_that_lose_or_change_the_turn_are_refused(content: str) -> None:
     template = CHAT_TEMPLATE.replace("message['content']", content)
     with pytest.raises(CheckpointError, match="user's turn"):
-        render_wrapper(make_tokenizer(chat_template=template), "score: ")
+        wrapper_of(make_tokenizer(chat_template=template), "score: ")
 
 
 def test_digits_follow_the_prefix_with_its_space() -> None:
@@ -94,21 +100,21 @@ def template(after: str = "<|end|>\n", opening: str = "<|assistant|>\n", content
     ],
 )
 def test_white_space_is_stripped_where_the_template_strips_it(filter_: str, strip: str, turn: str) -> None:
-    wrapper = render_wrapper(make_tokenizer(chat_template=template(content=f"message['content']{filter_}")), "score: ")
+    wrapper = wrapper_of(make_tokenizer(chat_template=template(content=f"message['content']{filter_}")), "score: ")
     assert wrapper.strip == strip
     assert wrapper.wrap("\n Hi \n") == f"<|user|>\n{turn}<|end|>\n<|assistant|>\nscore: "
 
 
 def test_a_thought_that_is_left_open_is_closed_empty() -> None:
-    wrapper = render_wrapper(make_tokenizer(chat_template=template(opening="<|assistant|>\n<think>\n")), "score: ")
+    wrapper = wrapper_of(make_tokenizer(chat_template=template(opening="<|assistant|>\n<think>\n")), "score: ")
     assert wrapper.after == "<|end|>\n<|assistant|>\n<think>\n\n</think>\n\n"
     assert "thought" in wrapper.notes[0]
     with pytest.raises(CheckpointError, match="opens a thought"):
-        render_wrapper(make_tokenizer(chat_template=template(opening="<|assistant|>\n<reasoning>")), "score: ")
+        wrapper_of(make_tokenizer(chat_template=template(opening="<|assistant|>\n<reasoning>")), "score: ")
 
 
 def test_an_opening_that_is_missing_is_taken_from_a_conversation() -> None:
-    wrapper = render_wrapper(make_tokenizer(chat_template=template(opening="")), "score: ")
+    wrapper = wrapper_of(make_tokenizer(chat_template=template(opening="")), "score: ")
     assert wrapper.after == "<|end|>\n<|assistant|>\n"
     assert "opens no assistant's turn" in wrapper.notes[0]
 
@@ -117,15 +123,15 @@ def test_markers_that_are_plain_text_are_said() -> None:
     plain = (
         "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]{% endif %}"
     )
-    wrapper = render_wrapper(make_tokenizer(chat_template=plain + "{% endfor %}"), "score: ")
+    wrapper = wrapper_of(make_tokenizer(chat_template=plain + "{% endfor %}"), "score: ")
     assert (wrapper.before, wrapper.after) == ("<s>[INST] ", " [/INST]")
     assert "plain text ('[/INST]')" in wrapper.notes[0]
 
 
 def test_a_date_is_said_to_be_frozen() -> None:
     dated = "<|user|>Today: {{ strftime_now('%d %b %Y') }}\n" + CHAT_TEMPLATE
-    assert "frozen" in render_wrapper(make_tokenizer(chat_template=dated), "score: ").notes[-1]
-    assert render_wrapper(make_tokenizer(), "score: ").notes == ()
+    assert "frozen" in wrapper_of(make_tokenizer(chat_template=dated), "score: ").notes[-1]
+    assert wrapper_of(make_tokenizer(), "score: ").notes == ()
 
 
 def with_begin_token(chat_template: str | None, single: str) -> PreTrainedTokenizerFast:
@@ -138,15 +144,15 @@ def with_begin_token(chat_template: str | None, single: str) -> PreTrainedTokeni
 
 @pytest.mark.parametrize("single", ["<s> $A", "<s> $A </s>"])
 def test_a_begin_token_is_kept_also_where_an_end_token_is_added(single: str) -> None:
-    assert render_wrapper(with_begin_token(None, single), "score: ").wrap("Hi") == "<s>Hi\n\nscore: "
-    wrapper = render_wrapper(with_begin_token(CHAT_TEMPLATE, single), "score: ")
+    assert wrapper_of(with_begin_token(None, single), "score: ").wrap("Hi") == "<s>Hi\n\nscore: "
+    wrapper = wrapper_of(with_begin_token(CHAT_TEMPLATE, single), "score: ")
     assert "begins a text with '<s>', the chat template does not" in wrapper.notes[0]
 
 
 def test_templates_that_want_parts_or_have_several_names() -> None:
     parts = template(content="message['content'][0]['text']")
-    assert render_wrapper(make_tokenizer(chat_template=parts), "score: ").before == "<|user|>\n"
+    assert wrapper_of(make_tokenizer(chat_template=parts), "score: ").before == "<|user|>\n"
     several = {"default": CHAT_TEMPLATE, "rag": "{{ 1 / 0 }}"}
-    assert render_wrapper(make_tokenizer(chat_template=several), "score: ").before == "<|user|>\n"
+    assert wrapper_of(make_tokenizer(chat_template=several), "score: ").before == "<|user|>\n"
     with pytest.raises(CheckpointError, match="several: rag, tool_use"):
-        render_wrapper(make_tokenizer(chat_template={"rag": CHAT_TEMPLATE, "tool_use": CHAT_TEMPLATE}), "score: ")
+        wrapper_of(make_tokenizer(chat_template={"rag": CHAT_TEMPLATE, "tool_use": CHAT_TEMPLATE}), "score: ")
