@@ -55,12 +55,15 @@ def model_card(spec: JudgeSpec) -> str:
         score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),
         context_length=spec.context_length,
         parity=parity,
-        verified="float32 form verified against PyTorch"
-        if spec.precision in ("int8", "int4")
-        else "verified against PyTorch",
+        verified=_verified(spec),
         agreement=_agreement(spec),
         notes="".join(f"* Note: {note}.\n" for note in spec.chat.notes) + ("\n" if spec.chat.notes else ""),
     )
+
+
+def _verified(spec: JudgeSpec) -> str:
+    oracle = "the ONNX file as it was given" if spec.source.checkpoint.endswith(".onnx") else "PyTorch"
+    return f"{'float32 form ' if spec.precision in ('int8', 'int4') else ''}verified against {oracle}"
 
 
 def _agreement(spec: JudgeSpec) -> str:

@@ -49,7 +49,16 @@ def test_every_option_reaches_the_judge(tiny_checkpoint: Path, tmp_path: Path) -
 def test_it_says_what_it_does_and_how_long_it_took(tiny_checkpoint: Path, tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.INFO, logger="lager_onnx")
     export_judge(tiny_checkpoint, tmp_path / "judge")
-    for step in ("Load", "Read the graph of LlamaForCausalLM, 4 layers", "Rewrite", "Write", "Verify", "largest differences", " s"):
+    said = (
+        "Load",
+        "Read the graph of LlamaForCausalLM, 4 layers",
+        "Rewrite",
+        "Write",
+        "Verify",
+        "largest differences",
+        " s",
+    )
+    for step in said:
         assert step in caplog.text
     card = (tmp_path / "judge" / "README.md").read_text()
     assert "LlamaForCausalLM, 4 layers" in card
