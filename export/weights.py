@@ -1,6 +1,5 @@
 """Weights of the graph as expressions over a checkpoint's tensors: made when they are read, and forgotten."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -98,27 +97,25 @@ def set_numpy(value: ir.Value | None, array: npt.NDArray[np.floating]) -> None:
 def change_rows(value: ir.Value | None, change: Callable[[Array], Array]) -> None:
     """Gives a weight other numbers, made from each of its rows alone when they are read."""
     old = tensor_of(value)
-    _, apart = _rows(old)
-    change_as(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(_rows(old)[0](a, b))), apart=apart))
+    rows = rows_of(old)
+    _set(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(rows(a, b))), apart=_apart(old)))
 
 
 def change_whole(value: ir.Value | None, change: Callable[[Array], Array]) -> None:
     """Gives a weight other numbers, made from all of its own when they are read."""
     old = tensor_of(value)
-    change_as(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(old.numpy())[a:b]), apart=False))
+    _set(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(old.numpy())[a:b]), apart=False))
 
 
-def change_as(value: ir.Value | None, tensor: ir.TensorProtocol) -> None:
-    """Gives a weight another expression."""
+def _set(value: ir.Value | None, tensor: Weight) -> None:
     assert value is not None
     value.const_value = tensor
 
 
 def narrowed(tensor: ir.TensorProtocol, dtype: ir.DataType) -> Weight:
     """A tensor in another type."""
-    rows, apart = _rows(tensor)
-    shape = [int(size) for size in tensor.shape.numpy()]
-    return Weight(tensor.name, shape, lambda a, b: rows(a, b).astype(dtype.numpy()), dtype=dtype, apart=apart)
+    rows, shape = rows_of(tensor), [int(size) for size in tensor.shape.numpy()]
+    return Weight(tensor.name, shape, lambda a, b: rows(a, b).astype(dtype.numpy()), dtype=dtype, apart=_apart(tensor))
 
 
 def side_by_side(name: str, tensors: Sequence[ir.TensorProtocol]) -> Weight:
@@ -127,25 +124,23 @@ def side_by_side(name: str, tensors: Sequence[ir.TensorProtocol]) -> Weight:
     shape = [*shapes[0][:-1], sum(each[-1] for each in shapes)]
     if len(shape) == 1:
         return Weight(name, shape, lambda a, b: np.concatenate([each.numpy() for each in tensors])[a:b], apart=False)
-    parts = [_rows(tensor) for tensor in tensors]
+    parts = [rows_of(tensor) for tensor in tensors]
     return Weight(
         name,
         shape,
-        lambda a, b: np.concatenate([rows(a, b) for rows, _ in parts], axis=-1),
-        apart=all(apart for _, apart in parts),
+        lambda a, b: np.concatenate([rows(a, b) for rows in parts], axis=-1),
+        apart=all(map(_apart, tensors)),
     )
 
 
 def rows_of(tensor: ir.TensorProtocol) -> Rows:
     """What makes rows of a tensor."""
-    return _rows(tensor)[0]
+    return tensor.rows if isinstance(tensor, Weight) else lambda first, end: tensor.numpy()[first:end]
 
 
-def _rows(tensor: ir.TensorProtocol) -> tuple[Rows, bool]:
-    """What makes rows of a tensor, and whether that is less work than to make all."""
-    if isinstance(tensor, Weight):
-        return tensor.rows, tensor.apart
-    return (lambda first, end: tensor.numpy()[first:end]), math.prod(tensor.shape.numpy()) > 0
+def _apart(tensor: ir.TensorProtocol) -> bool:
+    """Whether to make some rows of it is less work than to make all."""
+    return tensor.apart if isinstance(tensor, Weight) else True
 
 
 def _float32(array: Array) -> Array:

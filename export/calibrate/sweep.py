@@ -1,6 +1,6 @@
 """Runs a judge's graph layer by layer over many prompts: one layer's weights are in memory at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -54,6 +54,10 @@ class Sweep:
         precision: of the graph as it is.
         outputs: names of the graph's that are wanted.
         inputs: what else the graph reads, by name.
+
+    Attributes:
+        prompts: their indices.
+        layers: in their order; each must be run with every prompt.
     """
 
     def __init__(
@@ -78,10 +82,6 @@ class Sweep:
             for value in (value for node in nodes for value in node.inputs if value is not None):
                 if value.const_value is None and value.name not in self._outputs:
                     self._last_read[value.name or ""] = number
-
-    def __iter__(self) -> Iterator[Layer]:
-        """The layers in their order, each of which must be run with every prompt."""
-        yield from self.layers
 
     def run_all(self, what: str) -> dict[str, Array]:
         """Takes all prompts through all layers, under a progress bar; see `outputs`."""

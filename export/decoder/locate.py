@@ -58,7 +58,7 @@ def locate(model: ir.Model, num_layers: int) -> Anatomy:
     logits = next((value for value in model.graph.outputs if value.name == "logits"), None)
     if logits is None:
         raise ExportError(f"the traced graph has no output 'logits', only {[v.name for v in model.graph.outputs]}")
-    unembedding, head_ops = _unembedding(logits)
+    unembedding, head_ops = find_unembedding(logits)
     normed = input_of(unembedding, 0)
     path = _additions(_final_residual(normed))
     steps, rest = divmod(len(path) - 1, num_layers)
@@ -114,7 +114,12 @@ def _output_projection(before: ir.Value, after: ir.Value) -> ir.Node:
     raise ExportError(f"the branch that is added in {after.name} has no output projection")
 
 
-def _unembedding(logits: ir.Value) -> tuple[ir.Node, tuple[str, ...]]:
+def find_unembedding(logits: ir.Value) -> tuple[ir.Node, tuple[str, ...]]:
+    """The MatMul above the logits, and the types of the operations between them.
+
+    Raises:
+        ExportError: something else stands there; says what.
+    """
     ops: list[str] = []
     node = logits.producer()
     while node is not None and node.op_type in _ELEMENTWISE and len(data_inputs(node)) == 1:

@@ -133,7 +133,7 @@ class OnnxModel:
         last = anatomy.residual_stream[-1] if spec.lens == "norm" else anatomy.normed
         names = [str(value.name) for value in (*anatomy.residual_stream[:-1], last)]
         if rounded in ("fp16", "bf16"):
-            _round_matrices(simple.graph, rounded)
+            _round_matrices(simple.graph, rounded, head=anatomy.unembedding.inputs[1])
             return self._run(simple, prompts, names, spec)
         given = self._run(self._as_given(), prompts, names, spec)
         if not self._half:
@@ -209,9 +209,8 @@ def _config(path: Path) -> SimpleNamespace:
     return config
 
 
-def _round_matrices(graph: ir.Graph, precision: Precision) -> None:
-    """Rounds the body's matrices as a judge in 16 bits stores them."""
-    head = _unembedding(graph)
+def _round_matrices(graph: ir.Graph, precision: Precision, *, head: ir.Value | None) -> None:
+    """Rounds the body's matrices as a judge in 16 bits stores them; the head is no part of it."""
     for node in graph:
         weight = node.inputs[{"MatMul": 1, "Gather": 0}[node.op_type]] if node.op_type in ("MatMul", "Gather") else None
         tensor = weight.const_value if weight is not None else None
@@ -219,13 +218,6 @@ def _round_matrices(graph: ir.Graph, precision: Precision) -> None:
             continue
         if weight is not head:
             weight.const_value = narrowed(narrowed(tensor, DTYPES[precision]), ir.DataType.FLOAT)
-
-
-def _unembedding(graph: ir.Graph) -> ir.Value | None:
-    node = next(value for value in graph.outputs if value.name == LOGITS).producer()
-    while node is not None and node.op_type != "MatMul":
-        node = next((value.producer() for value in node.inputs if value is not None and value.producer()), None)
-    return node.inputs[1] if node is not None else None
 
 
 def _empty_past(graph: ir.Graph) -> dict[str, Any]:

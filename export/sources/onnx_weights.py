@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from lager_onnx.export.decoder.locate import find_unembedding
 from lager_onnx.export.passes.building import constant
 from lager_onnx.export.weights import Weight, narrowed, shape_of, tensor_of
-from lager_onnx.models.errors import CheckpointError, ExportError
+from lager_onnx.models.errors import CheckpointError
 
 PAST: Final = "past_key_values."
 _HALF: Final = ir.DataType.FLOAT16
-_ELEMENTWISE: Final = ("Add", "Cast", "Div", "Identity", "Mul", "Sub", "Tanh")
 
 
 def forget_past(graph: ir.Graph) -> None:
@@ -135,13 +135,8 @@ def keep_score_rows(graph: ir.Graph, score_token_ids: tuple[int, ...]) -> None:
         ExportError: there is no product with a weight above the logits.
     """
     logits = next(value for value in graph.outputs if value.name == "logits")
-    node = logits.producer()
-    while node is not None and node.op_type in _ELEMENTWISE:
-        computed = [value for value in node.inputs if value is not None and value.const_value is None]
-        node = computed[0].producer() if computed else None
-    weight = node.inputs[1] if node is not None and node.op_type == "MatMul" else None
-    if node is None or weight is None:
-        raise ExportError(f"looked for the unembedding's MatMul above the logits, found {node and node.op_type}")
+    node, _ = find_unembedding(logits)
+    weight = node.inputs[1]
     ids = list(score_token_ids)
     name, columns = "lm_head.score_rows", np.ascontiguousarray(tensor_of(weight).numpy()[:, ids], dtype=np.float32)
     rows = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(columns.shape))

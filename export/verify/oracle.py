@@ -21,13 +21,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from lager_onnx.export.skeleton import with_weights
 from lager_onnx.export.sources.tensors import Tensors
+from lager_onnx.export.verify.parity import padded_batches
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
 
 Array = npt.NDArray[np.float32]
 
-_LONG: Final = 256  # tokens
 _DTYPES: Final = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -53,19 +53,13 @@ def oracle_layer_logits(
     """
     found: dict[int, Array] = {}
     dtype = _DTYPES.get(rounded) if rounded else None
-    change = partial(_round_matrix, model, dtype) if dtype is not None else None
+    head = next((path for path, module in model.named_modules() if module is model.get_output_embeddings()), "")
+    change = partial(_round_matrix, head, dtype) if dtype is not None else None
     with with_weights(model, tensors, change):
-        for batch in _batches(prompts):
+        for batch in padded_batches(prompts):
             layer_logits = _of_batch(model, [prompts[index] for index in batch], spec)
             found |= dict(zip(batch, layer_logits, strict=True))
     return np.stack([found[index] for index in range(len(prompts))])
-
-
-def _batches(prompts: Sequence[list[int]]) -> list[list[int]]:
-    """Indices of the prompts, those apart that would pad the others to many times their length."""
-    short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
-    long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
-    return [batch for batch in (short, long) if batch]
 
 
 def _of_batch(model: PreTrainedModel, prompts: Sequence[list[int]], spec: JudgeSpec) -> Array:
@@ -139,8 +133,6 @@ def _final_norm(model: PreTrainedModel) -> torch.nn.Module:
     return norm
 
 
-def _round_matrix(model: PreTrainedModel, dtype: torch.dtype, name: str, tensor: torch.Tensor) -> torch.Tensor:
+def _round_matrix(head: str, dtype: torch.dtype, name: str, tensor: torch.Tensor) -> torch.Tensor:
     """A parameter as a judge stores it: the body's matrices in 16 bits; vectors and the unembedding as they are."""
-    head = model.get_output_embeddings()
-    of_the_head = any(module is head for path, module in model.named_modules() if path == name.rpartition(".")[0])
-    return tensor if tensor.ndim == 1 or of_the_head else tensor.to(dtype)
+    return tensor if tensor.ndim == 1 or name.rpartition(".")[0] == head else tensor.to(dtype)

@@ -1,6 +1,7 @@
 """Compares a written judge with PyTorch, layer by layer."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,13 @@ def random_prompts(config: Any, context: int) -> list[list[int]]:
     longest = min(context, max(160, window + 7 if window <= 1024 else 0))
     lengths = [min(length, longest) for length in (1, 64, 5, longest, 33, 2, 17, 18)]
     return [[int(id_) for id_ in random.integers(0, config.vocab_size, length)] for length in lengths]
+
+
+def padded_batches(prompts: Sequence[list[int]]) -> list[list[int]]:
+    """Indices of the prompts, those apart that would pad the others to many times their length."""
+    short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
+    long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
+    return [batch for batch in (short, long) if batch]
 
 
 def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int], source: Source) -> Parity:
@@ -72,15 +80,12 @@ def grade_file(
         VerificationError: onnxruntime cannot run it.
     """
     session = open_session(folder / GRAPH_FILE, device="cpu", precision=precision).session
-    short = [index for index, prompt in enumerate(prompts) if len(prompt) <= _LONG]
-    long = [index for index, prompt in enumerate(prompts) if len(prompt) > _LONG]
     runs: list[dict[str, Array]] = []
     rows: list[int] = []
     try:
-        for batch in (short, long):
-            if batch:
-                runs.append(run_graph(session, [prompts[index] for index in batch]))
-                rows += batch
+        for batch in padded_batches(prompts):
+            runs.append(run_graph(session, [prompts[index] for index in batch]))
+            rows += batch
         if takes_past(session):
             by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
             prefill = Prefill(session, chunk_tokens=max(_CHUNK, len(prompts[by_length[-1]]) // 2 + 1))
