@@ -1,9 +1,7 @@
 """Whether disk and memory suffice for an export, before it starts."""
 
 import math
-import re
 import shutil
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +11,6 @@ from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.memory import GIGABYTE, free_memory
 
-_LAYER: Final = re.compile(r"\.(\d+)\.")
 # Bytes of a stored number of the layers, and of the embedding.
 _STORED: Final[dict[Precision, tuple[float, float]]] = {
     "fp32": (4, 4), "fp16": (2, 2), "bf16": (2, 2), "int8": (1.01, 1.125), "int4": (0.625, 1.125)
@@ -37,27 +34,22 @@ def room_needed(source: Source, precision: Precision) -> Room:
     Memory is that of one layer in float32 with what is computed of it, or that of the embedding or the unembedding,
     which PyTorch reads whole; the number of layers makes no difference.
     """
-    layers: Counter[str] = Counter()
-    largest = outside = channels = 0
-    for name, shape in source.shapes.items():
-        layer = _LAYER.search(name)
-        if layer is None:
-            outside = max(outside, math.prod(shape))
-            continue
-        layers[layer[1]] += math.prod(shape)
-        largest = max(largest, math.prod(shape))
-        channels = max(channels, *shape)
+    vocabulary, hidden = source.embedding
+    body = [shape for shape in source.shapes.values() if vocabulary not in shape]
     of_body, of_embedding = _STORED[precision]
-    hidden, positions = source.embedding[1], int(source.config.max_position_embeddings)
-    disk = of_body * sum(layers.values()) + of_embedding * math.prod(source.embedding) + 8 * positions * 64 + 10**7
+    positions = int(source.config.max_position_embeddings)
+    weights, tokens = sum(map(math.prod, body)), vocabulary * hidden
+    disk = of_body * weights + of_embedding * tokens + 8 * positions * 64 + 10**7
+    layer, largest = weights // int(source.config.num_hidden_layers), max(map(math.prod, body), default=0)
+    channels = max((size for shape in body for size in shape), default=0)
     carried = _TOKENS * 4 * hidden
     if precision == "fp32":
-        working = 4 * max(outside, 2 * largest)
+        working = 4 * max(tokens, 2 * largest)
     elif precision in ("fp16", "bf16"):
-        working = max(6 * outside, 4 * max(layers.values(), default=0) + 3 * carried)
+        working = max(6 * tokens, 4 * layer + 3 * carried)
     else:
         rounding = channels**2 + 3 * largest + 3 * hidden**2
-        working = max(4 * outside, 4 * max(layers.values(), default=0) + 4 * rounding + 3 * carried)
+        working = max(4 * tokens, 4 * layer + 4 * rounding + 3 * carried)
     return Room(int(disk), int(_BASE + _SPARE * working))
 
 

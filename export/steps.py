@@ -1,13 +1,17 @@
 """Says what the exporter does and how long each step took, and of what fails in other people's code, where."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from lager_onnx.models.errors import CheckpointError, ExportError, LagerError
 
 logger = logging.getLogger("lager_onnx.export")
+
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -31,6 +35,8 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
     except LagerError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise  # no fault of the user's files; whoever writes the judge says where there is no room
         reason = str(error).strip().rstrip(".") or type(error).__name__
         hint = ". On our command line that is --trust-remote-code" if "trust_remote_code" in reason else ""
         if isinstance(error, MemoryError) or "can't allocate memory" in reason or "bad_alloc" in reason:

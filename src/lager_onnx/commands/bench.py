@@ -7,19 +7,15 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import DEVICE, JUDGE_DIR, MAX_MEMORY, THREADS
+from lager_onnx.commands.options import JUDGE_DIR, runs_judge
 
 
 @click.command()
 @JUDGE_DIR
-@DEVICE
-@THREADS
-@MAX_MEMORY
+@runs_judge
 @click.option("--repeats", type=click.IntRange(min=1), default=5, help="Times that every case is measured.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a case, with the seconds of every repetition.")
-def bench(
-    judge_dir: Path, device: Any, threads: int | None, max_memory: int | None, repeats: int, as_json: bool
-) -> None:
+def bench(judge_dir: Path, running: dict[str, Any], repeats: int, as_json: bool) -> None:
     """Measure how fast the judge in JUDGE_DIR grades on this machine.
 
     Prompts are of random tokens, of several lengths and numbers; the last case is one response under seven
@@ -32,7 +28,7 @@ def bench(
     from lager_onnx.runtime.bench import Bench  # noqa: PLC0415
     from lager_onnx.runtime.memory import held  # noqa: PLC0415
 
-    opened = Bench.open(judge_dir, device=device, threads=threads, max_memory=max_memory)
+    opened = Bench.open(judge_dir, **running)
     click.echo(f"{judge_dir}: loaded in {opened.load:.2f} s, runs on {opened.engine.provider}", err=True)
     memory = held()
     for speed in opened.speeds(repeats):

@@ -8,13 +8,12 @@ import click
 from lager_onnx.commands.options import (
     CRITERION,
     DATA,
-    DEVICE,
     JUDGE_DIR,
     LABEL,
     ON_ERROR,
     PATH,
-    THREADS,
     reads_records,
+    runs_judge,
 )
 
 
@@ -32,8 +31,7 @@ from lager_onnx.commands.options import (
 @reads_records("labelled")
 @CRITERION
 @ON_ERROR
-@DEVICE
-@THREADS
+@runs_judge
 def evaluate(
     judge_dir: Path,
     source: Any,
@@ -47,8 +45,7 @@ def evaluate(
     html_file: Path | None,
     criterion: str | None,
     on_error: Any,
-    device: Any,
-    threads: int | None,
+    running: dict[str, Any],
 ) -> None:
     """Compare the judge in JUDGE_DIR with the labels in LABELLED, beside every baseline.
 
@@ -74,7 +71,7 @@ def evaluate(
 
     for file in (json_file, csv_file, html_file):
         check_output(file, source.path)
-    judge = Judge.load(judge_dir, device=device, threads=threads)
+    judge = Judge.load(judge_dir, **running)
     read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
     if on_error == "skip":
         read = gradable(judge, read)

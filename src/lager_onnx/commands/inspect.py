@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
+from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_records, runs_judge
 
 
 @click.command()
@@ -15,16 +15,14 @@ from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, PATH, THRE
 @click.option("--first", type=click.IntRange(min=1), default=5, help="So many of the records.")
 @reads_records("records")
 @CRITERION
-@DEVICE
-@THREADS
+@runs_judge
 def inspect(
     judge_dir: Path,
     source: Any,
     html_file: Path | None,
     first: int,
     criterion: str | None,
-    device: Any,
-    threads: int | None,
+    running: dict[str, Any],
 ) -> None:
     """Show what the judge in JUDGE_DIR is: where it came from, how far it was checked, its weights by layer.
 
@@ -58,7 +56,7 @@ def inspect(
     for row in rows:
         if row.error:
             raise RecordError(f"{row.where}: {row.error}") from row.error
-    judge = Judge.load(judge_dir, device=device, threads=threads)
+    judge = Judge.load(judge_dir, **running)
     grades = judge.score([with_criterion(as_judged(row.record, source.fields), criterion) for row in rows])
     names = [str(row.record.get("id") or row.where) for row in rows]
     write_file(html_file, inspect_page(judge.spec, names, grades), source.path)

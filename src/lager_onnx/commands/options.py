@@ -32,10 +32,6 @@ DATA = click.option(
     help="Form of LABELLED: plain records, or as published: Prometheus' flask_eval, vicuna_eval and mt_bench_eval; "
     "HelpSteer; BiGGen-Bench results; the reference repository's user_prompt and score.",
 )
-DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run.")
-THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."
-)
 
 
 class _Memory(click.ParamType):  # type: ignore[type-arg]
@@ -53,11 +49,15 @@ class _Memory(click.ParamType):  # type: ignore[type-arg]
 
 
 MEMORY = _Memory()
-MAX_MEMORY = click.option(
-    "--max-memory",
-    type=MEMORY,
-    help="Memory that the process may hold of its own, such as 8GB; mapped files do not count. By default, copies of "
-    "weights, which make grading faster, may take a quarter of what is free.",
+_RUNNING = (
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run."),
+    click.option("--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."),
+    click.option(
+        "--max-memory",
+        type=MEMORY,
+        help="Memory that the process may hold of its own, such as 8GB; mapped files do not count. By default, copies "
+        "of weights, which make grading faster, may take a quarter of what is free.",
+    ),
 )
 CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
 ON_ERROR = click.option(
@@ -66,6 +66,18 @@ ON_ERROR = click.option(
     default="stop",
     help="A record that cannot be used stops the run, or is left out; how many were, and why, is said at the end.",
 )
+
+
+def runs_judge(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say where and how a judge runs; the command gets one `running`, for `Judge.load`."""
+
+    @wraps(command)
+    def with_running(device: Any, threads: int | None, max_memory: int | None, **others: Any) -> Any:
+        return command(running={"device": device, "threads": threads, "max_memory": max_memory}, **others)
+
+    for option in reversed(_RUNNING):
+        with_running = option(with_running)
+    return with_running
 
 
 def reads_records(argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

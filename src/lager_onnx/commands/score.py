@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, MAX_MEMORY, PATH, THREADS, reads_records
+from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_records, runs_judge
 
 
 @click.command()
@@ -30,18 +30,14 @@ from lager_onnx.commands.options import CRITERION, DEVICE, JUDGE_DIR, MAX_MEMORY
     default=4096,
     help="Most tokens in a batch, padding included; eight batches are read ahead.",
 )
-@DEVICE
-@THREADS
-@MAX_MEMORY
+@runs_judge
 def score(
     judge_dir: Path,
     source: Any,
     output: Path | None,
     resume: bool,
     overwrite: bool,
-    device: Any,
-    threads: int | None,
-    max_memory: int | None,
+    running: dict[str, Any],
     **options: Any,
 ) -> None:
     """Grade the records in INPUT with the judge in JUDGE_DIR.
@@ -69,7 +65,7 @@ def score(
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
     check_output(output, source.path)
     rows = read_rows(source)
-    judge = Judge.load(judge_dir, device=device, threads=threads, max_memory=max_memory)
+    judge = Judge.load(judge_dir, **running)
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
         summary = grade_rows(judge, rows, results, Options(**options, fields=source.fields))
     click.echo(summary.describe(judge.provider), err=True)

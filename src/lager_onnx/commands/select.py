@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from lager_onnx.commands.options import DEVICE, JUDGE_DIR, PATH, THREADS, reads_records
+from lager_onnx.commands.options import JUDGE_DIR, PATH, reads_records, runs_judge
 from lager_onnx.models.criteria import SELECTION_CRITERIA
 
 
@@ -21,8 +21,7 @@ from lager_onnx.models.criteria import SELECTION_CRITERIA
 @click.option("--resume", is_flag=True, help="Go on after the grades of an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its grades.")
 @reads_records("records")
-@DEVICE
-@THREADS
+@runs_judge
 def select(
     judge_dir: Path,
     source: Any,
@@ -32,8 +31,7 @@ def select(
     on_error: Any,
     resume: bool,
     overwrite: bool,
-    device: Any,
-    threads: int | None,
+    running: dict[str, Any],
 ) -> None:
     """Keep the best of RECORDS, such as an instruction set, by the mean score under several criteria.
 
@@ -62,7 +60,7 @@ def select(
         raise click.UsageError("--criteria names none")
     rows = list(read_rows(source))
     number = how_many(keep, len(rows))
-    judge = Judge.load(judge_dir, device=device, threads=threads)
+    judge = Judge.load(judge_dir, **running)
     with ResultFile(grades, resume=resume, overwrite=overwrite) as results:
         graded = grade_under_criteria(judge, rows, names, results, on_error=on_error, fields=source.fields)
     chosen = best(graded, number)

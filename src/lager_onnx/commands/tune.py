@@ -9,13 +9,12 @@ import click
 from lager_onnx.commands.options import (
     CRITERION,
     DATA,
-    DEVICE,
     JUDGE_DIR,
     LABEL,
     ON_ERROR,
     PATH,
-    THREADS,
     reads_records,
+    runs_judge,
 )
 
 
@@ -47,8 +46,7 @@ from lager_onnx.commands.options import (
 @reads_records("labelled")
 @CRITERION
 @ON_ERROR
-@DEVICE
-@THREADS
+@runs_judge
 def tune(
     judge_dir: Path,
     source: Any,
@@ -64,8 +62,7 @@ def tune(
     folds: int,
     criterion: str | None,
     on_error: Any,
-    device: Any,
-    threads: int | None,
+    running: dict[str, Any],
 ) -> None:
     """Learn the layer weights of the judge in JUDGE_DIR from the labels in LABELLED.
 
@@ -87,7 +84,7 @@ def tune(
 
     # The judge's checksums take as long as importing SciPy: both at once.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        loading = pool.submit(Judge.load, judge_dir, device=device, threads=threads)
+        loading = pool.submit(Judge.load, judge_dir, **running)
         from lager_onnx.runtime import tuning  # noqa: PLC0415
         from lager_onnx.runtime.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
         from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
