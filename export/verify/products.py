@@ -1,5 +1,6 @@
 """Holds every product of a judge in few bits against the same product with float32 weights."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from lager_onnx.export.calibrate.sweep import Layer, Sweep
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import PRECISIONS
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+
+logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 Outputs = dict[str, Array]
@@ -67,27 +70,32 @@ def grade_and_check(
     """
     sweep = Sweep(ir.load(folder / GRAPH_FILE), prompts, precision=spec.precision)
     some = sweep.prompts[:: max(1, len(prompts) // _PROMPTS)]
-    waiting, gains = list(products), list[float]()
+    waiting, found = list(products), list[Deviation]()
     for layer in tqdm(sweep.layers, desc="    verify", unit=" layers", disable=None, leave=False):
         made = {str(value.name) for node in layer.nodes for value in node.outputs}
         here = [product for product in waiting if product.y in made]
         waiting = [product for product in waiting if product.y not in made]
-        gains += _check_layer(layer, here, spec, some, sweep.prompts)
+        found += _check_layer(layer, here, spec, some, sweep.prompts)
     if waiting:
         raise VerificationError(f"the product {waiting[0].y} is missing in the judge's graph: nothing was kept")
     limits = PRECISIONS[spec.precision].products
-    if limits is not None and gains and not abs(np.mean(gains) - 1) <= limits.mean_gain:
-        raise VerificationError(
-            f"the mean product of the {spec.precision} judge is not that of its weights: too large by a factor of "
-            f"{np.mean(gains):.4f} (allowed 1 +- {limits.mean_gain}). {_REFUSED}"
+    if limits is not None and found:
+        gain, worst = float(np.mean([each.gain for each in found])), max(each.error for each in found)
+        if not abs(gain - 1) <= limits.mean_gain:
+            raise VerificationError(
+                f"the mean product of the {spec.precision} judge is not that of its weights: too large by a factor of "
+                f"{gain:.4f} (allowed 1 +- {limits.mean_gain}). {_REFUSED}"
+            )
+        logger.info(
+            "    %d products: off by %.1f%% at most (allowed %.0f%%)", len(found), 100 * worst, 100 * limits.error
         )
     return sweep.outputs(sweep.prompts)
 
 
 def _check_layer(
     layer: Layer, products: Sequence[Product], spec: JudgeSpec, some: range, prompts: range
-) -> list[float]:
-    """Takes all prompts through a layer, and checks its products on some of them; returns their gains."""
+) -> list[Deviation]:
+    """Takes all prompts through a layer, and checks its products on some of them."""
     runs: list[dict[str, Array]] = []
 
     def see(index: int, arrays: dict[str, Array]) -> None:
@@ -95,18 +103,18 @@ def _check_layer(
             runs.append({name: _text(array) for name, array in arrays.items()})
 
     layer.run(prompts, list(dict.fromkeys(name for product in products for name in (product.x, product.y))), see)
-    gains = []
+    found = []
     limits = PRECISIONS[spec.precision].products
     for product in products:
         deviation = _deviation(product, runs)
-        gains.append(deviation.gain)
+        found.append(deviation)
         # Written so that a NaN fails.
         if limits is None or not (deviation.error <= limits.error and abs(deviation.gain - 1) <= limits.gain):
             raise VerificationError(
                 f"the product {product.y} of the {spec.precision} judge is not that of its weights: off by "
                 f"{deviation.error:.1%}, too large by a factor of {deviation.gain:.4f} (allowed: {limits}). {_REFUSED}"
             )
-    return gains
+    return found
 
 
 def _deviation(product: Product, runs: Sequence[dict[str, Array]]) -> Deviation:
