@@ -15,7 +15,8 @@ from lager_onnx.runtime.memory import GIGABYTE, free_memory
 _STORED: Final[dict[Precision, tuple[float, float]]] = {
     "fp32": (4, 4), "fp16": (2, 2), "bf16": (2, 2), "int8": (1.01, 1.125), "int4": (0.625, 1.125)
 }  # fmt: skip
-_BASE: Final = 10**9  # bytes of Python with PyTorch, transformers, optimum and onnxruntime
+_BASE: Final = 1.1 * 10**9  # bytes of Python with PyTorch, transformers, optimum and onnxruntime
+_COMPARED: Final = 10  # prompts of which PyTorch computes the logits of every layer, for the whole vocabulary
 _TOKENS: Final = 12_000  # of the built-in prompts that go through the layers together, about
 _SPARE: Final = 1.1  # arrays that are made and dropped again
 
@@ -40,16 +41,17 @@ def room_needed(source: Source, precision: Precision) -> Room:
     positions = int(source.config.max_position_embeddings)
     weights, tokens = sum(map(math.prod, body)), vocabulary * hidden
     disk = of_body * weights + of_embedding * tokens + 8 * positions * 64 + 10**7
-    layer, largest = weights // int(source.config.num_hidden_layers), max(map(math.prod, body), default=0)
+    layers = int(source.config.num_hidden_layers)
+    layer, largest = weights // layers, max(map(math.prod, body), default=0)
     channels = max((size for shape in body for size in shape), default=0)
-    carried = _TOKENS * 4 * hidden
+    carried, logits = _TOKENS * 4 * hidden, 2 * 4 * _COMPARED * layers * vocabulary
     if precision == "fp32":
-        working = 4 * max(tokens, 2 * largest)
+        working = max(4 * tokens + logits, 8 * largest)
     elif precision in ("fp16", "bf16"):
-        working = max(6 * tokens, 4 * layer + 3 * carried)
+        working = max(6 * tokens + logits, 4 * layer + 3 * carried)
     else:
         rounding = channels**2 + 3 * largest + 3 * hidden**2
-        working = max(4 * tokens, 4 * layer + 4 * rounding + 3 * carried)
+        working = max(4 * tokens + logits, 4 * layer + 4 * rounding + 3 * carried)
     return Room(int(disk), int(_BASE + _SPARE * working))
 
 
