@@ -71,7 +71,7 @@ class Judge:
             device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
             threads: cores to use; None for all that this process may use.
             max_memory: bytes that the process may hold of its own on a CPU; by default, copies of weights, which make
-                it faster, may take a quarter of what is free.
+                it faster, may take 40% of what is free.
 
         Raises:
             JudgeFolderError: not a judge, or a damaged one.

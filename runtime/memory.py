@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 GIGABYTE: Final = 10**9
 # Of the memory that is free, so much may be taken by copies of weights, unless the user says how much there is.
-_SHARE: Final = 0.25
+_SHARE: Final = 0.4
 _BASE: Final = 400 * 10**6  # bytes of Python, onnxruntime, the tokeniser, and a KV cache of some thousand tokens
 # Bytes of a packed weight, in those of a stored one: 16 bits are widened.
 _PACKED: Final[dict[Precision, float]] = {"fp32": 1.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 1.0}
@@ -77,7 +77,7 @@ def choose_packing(model: Path, precision: Precision, max_memory: int | None = N
     Args:
         model: the judge's graph; its weights and config.json stand beside it.
         precision: of the judge.
-        max_memory: bytes that the process may hold of its own; by default, copies may take a quarter of what is free.
+        max_memory: bytes that the process may hold of its own; by default, copies may take 40% of what is free.
 
     Raises:
         DeviceError: not even without copies is `max_memory` enough.

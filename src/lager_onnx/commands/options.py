@@ -56,7 +56,7 @@ _RUNNING = (
         "--max-memory",
         type=MEMORY,
         help="Memory that the process may hold of its own, such as 8GB; mapped files do not count. By default, copies "
-        "of weights, which make grading faster, may take a quarter of what is free.",
+        "of weights, which make grading faster, may take 40% of what is free.",
     ),
 )
 CRITERION = click.option("--criterion", help="Criterion for records that name neither criterion nor rubric.")
