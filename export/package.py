@@ -47,9 +47,13 @@ class WeightsFile:
         self._file.close()
 
     def store(self, value: ir.Value) -> None:
-        """Writes an initializer, if it is a large one and not in the file yet."""
+        """Writes an initializer, if it is a large one and not in the file yet; a small one stays in the graph."""
         tensor = value.const_value
-        if tensor is None or isinstance(tensor, ir.ExternalTensor) or tensor.nbytes < _EXTERNAL_FROM_BYTES:
+        if tensor is None or (isinstance(tensor, ir.ExternalTensor) and Path(tensor.base_dir) == self._folder):
+            return
+        if tensor.nbytes < _EXTERNAL_FROM_BYTES:
+            if isinstance(tensor, ir.ExternalTensor):  # in a file of the source's
+                value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
             return
         self._file.write(bytes(-self._file.tell() % _PAGE))
         start = self._file.tell()

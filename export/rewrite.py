@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.decoder.locate import Anatomy, locate
 from lager_onnx.export.decoder.products import record_roles
+from lager_onnx.export.passes.adopt_attention import AdoptAttentionPass, fused_attentions
 from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass, can_fuse
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
@@ -52,7 +53,11 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     ]
     if pruned:
         passes.insert(0, PruneLastLayerPass(anatomy))
-    if can_fuse(attentions):
+    if fused_attentions(graph.graph):
+        if not can_fuse(attentions):
+            raise ExportError(f"the attention of {source.architecture} is fused already, in a way that is not known")
+        passes.insert(0, AdoptAttentionPass(attentions))
+    elif can_fuse(attentions):
         tables = source.rotary_tables(spec.context_length)
         passes.insert(0, FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables))
     run_passes(graph, *passes)

@@ -70,10 +70,10 @@ def locate(model: ir.Model, num_layers: int) -> Anatomy:
     attention_outputs = tuple(
         _output_projection(path[first], path[first + 1]) for first in range(0, len(path) - 1, steps)
     )
-    for layer, value in enumerate(stream[1:]):
-        match = _LAYER_NAME.search(value.name or "")
+    for layer, node in enumerate(attention_outputs):
+        match = _LAYER_NAME.search(node.name or "")
         if match and int(match[1]) != layer:
-            raise ExportError(f"the output of layer {layer} is called {value.name}: the graph is not what it seems")
+            raise ExportError(f"the attention of layer {layer} ends in {node.name}: the graph is not what it seems")
     return Anatomy(
         residual_stream=stream,
         stream=tuple(path),

@@ -1,6 +1,6 @@
 """Finds what each product with a weight is, from how the nodes of a traced decoder hang together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import onnx_ir as ir
@@ -77,24 +77,29 @@ def _sources(value: ir.Value, products: set[ir.Node]) -> list[tuple[ir.Node, boo
 def _attention(output: ir.Node) -> dict[ir.Node, Part]:
     """The output projection, and the projections that its attention reads."""
     parts: dict[ir.Node, Part] = {output: "output"}
-    weighted = _back(output.inputs[0])
-    scores = _back(weighted.inputs[0]) if weighted is not None else None
-    if weighted is None or scores is None:
-        return parts
-    operands: tuple[tuple[Part, ir.Value | None], ...] = (
-        ("query", scores.inputs[0]), ("key", scores.inputs[1]), ("value", weighted.inputs[1])
-    )  # fmt: skip
-    for part, value in operands:
+    names: tuple[Part, ...] = ("query", "key", "value")
+    for part, value in zip(names, _operands(output), strict=True):
         node = _back(value)
         if node is not None and _is_product(node):
             parts[node] = "qkv" if node in parts else part
     return parts
 
 
+def _operands(output: ir.Node) -> Sequence[ir.Value | None]:
+    """Queries, keys and values before an output projection; where they are not apart, one value three times."""
+    weighted = _back(output.inputs[0])
+    if weighted is not None and weighted.op_type == "GroupQueryAttention":
+        return [value or weighted.inputs[0] for value in weighted.inputs[:3]]
+    scores = _back(weighted.inputs[0]) if weighted is not None else None
+    if weighted is None or scores is None:
+        return (None,) * 3
+    return scores.inputs[0], scores.inputs[1], weighted.inputs[1]
+
+
 def _back(value: ir.Value | None) -> ir.Node | None:
-    """The first product on the way back along first computed inputs."""
+    """The first product, or fused attention, on the way back along first computed inputs."""
     node = value.producer() if value is not None else None
-    while node is not None and node.op_type != "MatMul":
+    while node is not None and node.op_type not in ("MatMul", "GroupQueryAttention"):
         sources = data_inputs(node)
         node = sources[0].producer() if sources else None
     return node

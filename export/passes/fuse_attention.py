@@ -38,7 +38,7 @@ class FuseAttentionPass(ir.passes.InPlacePass):
         planned = [[_plan(each, layer) for each in _operands(node, layer)] for layer, node in enumerate(self.outputs)]
         graph = model.graph
         model.opset_imports["com.microsoft"] = 1
-        lengths = _lengths(graph)
+        found = lengths(graph)
         layers = zip(self.outputs, self.attentions, planned, strict=True)
         for layer, (output, attention, operands) in enumerate(layers):
             projected = [operand.flat(graph) for operand in operands]
@@ -52,7 +52,7 @@ class FuseAttentionPass(ir.passes.InPlacePass):
                 *projected,
                 None,
                 None,
-                *lengths,
+                *found,
                 *tables,
                 domain="com.microsoft",
                 name=f"lager.attention.{layer}",
@@ -102,7 +102,7 @@ class _Operand:
         return op(graph, "Reshape", normed, constant(graph, "lager.merge_heads", [0, 0, -1]))
 
 
-def _lengths(graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
+def lengths(graph: ir.Graph) -> tuple[ir.Value, ir.Value]:
     """Index of every row's last token (batch,), and the padded length (), both int32."""
     inputs = {value.name: value for value in graph.inputs}
     length = op(graph, "ReduceSum", inputs["attention_mask"], constant(graph, "lager.axis_1", [1]), keepdims=0)

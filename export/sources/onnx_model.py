@@ -16,6 +16,7 @@ from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.decoder.locate import locate
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
+from lager_onnx.export.sources.onnx_fused import check_fused, name_sums, split_norms
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
 from lager_onnx.export.sources.plain_chat import PlainChat
@@ -32,7 +33,8 @@ _NEEDED: Final = (
     "architectures", "model_type", "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings"
 )  # fmt: skip
 _INPUTS: Final = ("input_ids", "attention_mask", "position_ids")
-_FUSED: Final = ("GroupQueryAttention", "MultiHeadAttention", "Attention", "RotaryEmbedding")
+# Fused in ways that are not read.
+_FUSED: Final = ("MultiHeadAttention", "Attention", "RotaryEmbedding", "GatherBlockQuantized", "MoE", "QMoE")
 
 
 def open_onnx(name: str) -> "OnnxModel":
@@ -75,6 +77,7 @@ class OnnxModel:
         forget_past(model.graph)
         widen(model)
         turn_weights(model.graph)
+        split_norms(model.graph)
         return model
 
     def check(self) -> None:
@@ -92,11 +95,11 @@ class OnnxModel:
             )
         if fused := sorted(kinds & set(_FUSED)):
             raise CheckpointError(
-                f"{self._path} holds {', '.join(fused)}: its attention is fused already, which is not read. Export the "
-                "checkpoint that it was made from"
+                f"{self._path} holds {', '.join(fused)}, which is not read. Export the checkpoint that it was made from"
             )
         if LOGITS not in [value.name for value in model.graph.outputs]:
             raise CheckpointError(f"{self._path} has no output 'logits': it is no causal language model")
+        check_fused(model.graph, int(self.config.max_position_embeddings))
         strange = [
             value.name
             for value in model.graph.inputs
@@ -135,7 +138,7 @@ class OnnxModel:
         if rounded in ("fp16", "bf16"):
             _round_matrices(simple.graph, rounded, head=anatomy.unembedding.inputs[1])
             return self._run(simple, prompts, names, spec)
-        given = self._run(self._as_given(), prompts, names, spec)
+        given = self._run(self._as_given(), prompts, names, spec, head=self._as_given(split=True))
         if not self._half:
             return given
         # What is computed in 16 bits throughout says little of the judge: it is compared with the same graph in float32
@@ -151,8 +154,18 @@ class OnnxModel:
             )
         return widened
 
-    def _run(self, model: ir.Model, prompts: Sequence[list[int]], names: list[str], spec: JudgeSpec) -> Array:
-        """Layer logits by a graph that has the values `names`: h(0) ... h(L - 1), and what the head reads."""
+    def _run(
+        self,
+        model: ir.Model,
+        prompts: Sequence[list[int]],
+        names: list[str],
+        spec: JudgeSpec,
+        head: ir.Model | None = None,
+    ) -> Array:
+        """Layer logits by a graph that has the values `names`: h(0) ... h(L - 1), and what the head reads.
+
+        `head` gives those of rows below the last one, where the graph cannot be entered behind its last sum.
+        """
         *stream, read_by_head = names
         kept: list[dict[str, Array]] = [{} for _ in prompts]
 
@@ -167,7 +180,7 @@ class OnnxModel:
             raise VerificationError(f"{missing[0]} of the rewritten graph is not in {self.name}: nothing was kept")
         last = np.concatenate([sweep.output(LOGITS, index)[:, -1:] for index in sweep.prompts])
         below = np.concatenate([np.concatenate([found[name] for name in stream], axis=1) for found in kept])
-        above = _head(model, read_by_head, below.astype(kept[0][read_by_head].dtype))
+        above = _head(head or model, read_by_head, below.astype(kept[0][read_by_head].dtype))
         logits = np.concatenate([above, last], axis=1)  # (prompts, L + 1, vocabulary)
         return np.ascontiguousarray(logits[..., list(spec.score_token_ids)], dtype=np.float32)
 
@@ -176,9 +189,13 @@ class OnnxModel:
         simplify()(model)
         return model
 
-    def _as_given(self) -> ir.Model:
-        """The graph of the file; where products may round activations to 8 bits, without leave to do so."""
+    def _as_given(self, *, split: bool = False) -> ir.Model:
+        """The graph of the file; where products may round activations to 8 bits, without leave to do so.
+
+        `split` takes sums out of norms.
+        """
         model = _read(self._path)
+        (split_norms if split else name_sums)(model.graph)
         for node in model.graph:
             if "accuracy_level" in node.attributes:
                 node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", 1)

@@ -61,9 +61,9 @@ def test_a_stream_that_does_not_fit_the_layers_is_refused() -> None:
 
 def test_names_that_contradict_the_structure_are_refused() -> None:
     model = decoder(2)
-    first = next(node for node in model.graph if node.outputs[0].name == "/model/layers.0/mlp_output")
-    first.outputs[0].name = "/model/layers.1/oddly_named"
-    with pytest.raises(ExportError, match="output of layer 0 is called"):
+    first = next(node for node in model.graph if node.op_type == "MatMul")
+    first.name = "/model/layers.1/oddly_named"
+    with pytest.raises(ExportError, match=r"attention of layer 0 ends in /model/layers\.1/oddly_named"):
         locate(model, 2)
 
 

@@ -163,7 +163,7 @@ def with_a_branch(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def fused(model: onnx.ModelProto) -> onnx.ModelProto:
-    model.graph.node.append(onnx.helper.make_node("GroupQueryAttention", ["x"], ["y"], domain="com.microsoft"))
+    model.graph.node.append(onnx.helper.make_node("MultiHeadAttention", ["x"], ["y"], domain="com.microsoft"))
     return model
 
 
@@ -181,7 +181,7 @@ def with_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
     ("convert", "message"),
     [
         (with_a_branch, "holds If: a merged decoder.*--no-post-process"),
-        (fused, "holds GroupQueryAttention: its attention is fused already"),
+        (fused, "holds MultiHeadAttention, which is not read"),
         (without_logits, "no output 'logits'"),
         (with_pixels, "inputs that no decoder has: pixel_values"),
     ],
