@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from lager_onnx.export.sources.source import Source
 from lager_onnx.models.errors import GradingError, VerificationError
@@ -80,21 +82,20 @@ def grade_file(
         VerificationError: onnxruntime cannot run it.
     """
     session = open_session(folder / GRAPH_FILE, device="cpu", precision=precision).session
-    runs: list[dict[str, Array]] = []
-    rows: list[int] = []
+    batches = padded_batches(prompts)
+    runs = [(batch, partial(run_graph, session, [prompts[index] for index in batch])) for batch in batches]
+    if takes_past(session):
+        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        prefill = Prefill(session, chunk_tokens=max(_CHUNK, len(prompts[by_length[-1]]) // 2 + 1))
+        alone = dict.fromkeys([by_length[-1], by_length[len(by_length) // 2], by_length[0]])
+        runs += [([index], partial(prefill.grade, prompts[index])) for index in alone]
+    bar = tqdm(runs, desc="    run", unit=" runs", disable=None, leave=False)
     try:
-        for batch in padded_batches(prompts):
-            runs.append(run_graph(session, [prompts[index] for index in batch]))
-            rows += batch
-        if takes_past(session):
-            by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-            prefill = Prefill(session, chunk_tokens=max(_CHUNK, len(prompts[by_length[-1]]) // 2 + 1))
-            for index in dict.fromkeys([by_length[-1], by_length[len(by_length) // 2], by_length[0]]):
-                runs.append(prefill.grade(prompts[index]))
-                rows.append(index)
+        got = [grade() for _, grade in bar]
     except GradingError as error:
         raise VerificationError(f"the exported graph does not run: {error}. Nothing was kept") from error
-    return {name: np.concatenate([run[name] for run in runs]) for name in OUTPUTS}, rows
+    rows = [index for batch, _ in runs for index in batch]
+    return {name: np.concatenate([outputs[name] for outputs in got]) for name in OUTPUTS}, rows
 
 
 def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: list[int]) -> Parity:
