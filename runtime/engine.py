@@ -31,8 +31,8 @@ _FEW: Final = 8
 # diagonal and activations stay in a core's cache; enough for full speed, and cores that work together meet less often.
 _CHUNK: Final = 128
 _CHUNK_ON_ALL_CORES: Final = 256
-# Packing weights takes as long as it saves on about so many tokens (SmolLM2-135M in float32).
-_WORTH_PACKING: Final = 2048
+# Packing weights takes as long as it saves on about so many tokens; in 4 bits, unpacked ones slow every run down.
+_WORTH_PACKING: Final[dict[Precision, int]] = {"fp32": 2048, "fp16": 2048, "bf16": 2048, "int8": 2048, "int4": 128}
 
 Outputs = dict[str, npt.NDArray[Any]]
 
@@ -153,7 +153,7 @@ class CoreEngine:
         self._all_cores_pool = ThreadPoolExecutor(1, thread_name_prefix="lager-all-cores")
         chunk = _CHUNK_ON_ALL_CORES if self._packing.packed else CHUNK_FROM_FILE
         self._all_cores = Prefill(on_all_cores, chunk_tokens=chunk)
-        self._until_packed = _WORTH_PACKING if self._packing.packed else 0
+        self._until_packed = _WORTH_PACKING[self._precision] if self._packing.packed else 0
         self._prefills: list[Prefill] = []
         self._borrowing = threading.Lock()
         self.__dict__.pop("_one_core", None)
