@@ -4,6 +4,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.lower.silu import FuseSiluPass
 from lager_onnx.export.lower.skip_norm import FuseSkipNormPass
+from lager_onnx.export.lower.widen_late import WidenLatePass
 from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.simplify import remove_unused
 from lager_onnx.models.precisions import PRECISIONS
@@ -18,4 +19,4 @@ def choose_kernels(model: ir.Model, spec: JudgeSpec) -> None:
     CUDA's is quick.
     """
     sums = [FuseSkipNormPass()] if "fuse sums" in PRECISIONS[spec.precision].steps else []
-    run_passes(model, FuseSiluPass(), *sums, remove_unused())
+    run_passes(model, FuseSiluPass(), *sums, remove_unused(), WidenLatePass())

@@ -1,5 +1,7 @@
 """What of a judge is held in memory."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,12 @@ from click.testing import CliRunner
 
 from lager_onnx import Judge
 from lager_onnx.cli import main
+from lager_onnx.export import export_judge, exporter
 from lager_onnx.models.errors import DeviceError
+from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime import memory
 from lager_onnx.runtime.memory import GIGABYTE, choose_packing, free_memory, held, parse_memory
+from support.tiny import HEAD, make_checkpoint
 
 RECORDS = [{"instruction": "Name a prime.", "response": "Seven. " * number} for number in (1, 20, 3, 40)]
 
@@ -71,3 +76,29 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert free_memory() == 2_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory() > 2_000_000
+
+
+_GRADE = """
+import sys
+from lager_onnx import Judge
+from lager_onnx.runtime.memory import held
+judge = Judge.load(sys.argv[1], device="cpu", max_memory=500_000_000)
+before = held().anonymous
+judge.score([{"instruction": "Name a prime.", "response": "Seven."}])
+print(held().anonymous - before)
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_weights_in_16_bits_are_widened_one_at_a_time(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 16}
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "llama", deep, head=HEAD)
+    whole = exporter.built_in_records
+    monkeypatch.setattr(exporter, "built_in_records", lambda kind: list(whole(kind))[:2])
+    export_judge(checkpoint, tmp_path / "judge", precision=precision, template="brief", verify_judge=False)
+    widened = 2 * (tmp_path / "judge" / "model.onnx_data").stat().st_size
+    command = [sys.executable, "-c", _GRADE, str(tmp_path / "judge")]
+    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert grown < widened / 4
