@@ -71,9 +71,20 @@ class Weight(ir.LazyTensor):
             file.write(np.ascontiguousarray(self.rows(first, min(first + step, total))).view(np.uint8).data)
 
 
+def array_of(tensor: ir.TensorProtocol) -> Array:
+    """A tensor's numbers; where it lies in a file, they alone are mapped, for as long as the array lives.
+
+    onnx_ir maps the whole file once a tensor, and keeps that: for a file of 280 GB, more than addresses there are.
+    """
+    if not isinstance(tensor, ir.ExternalTensor) or not tensor.size:
+        return tensor.numpy()
+    numbers = np.memmap(tensor.path, tensor.dtype.numpy(), "r", tensor.offset or 0, (tensor.size,))
+    return np.asarray(numbers).reshape(tensor.shape.numpy())
+
+
 def numpy_of(value: ir.Value | None) -> Array:
     """A weight's numbers."""
-    return tensor_of(value).numpy()
+    return array_of(tensor_of(value))
 
 
 def shape_of(value: ir.Value | None) -> tuple[int, ...]:
@@ -104,7 +115,7 @@ def change_rows(value: ir.Value | None, change: Callable[[Array], Array]) -> Non
 def change_whole(value: ir.Value | None, change: Callable[[Array], Array]) -> None:
     """Gives a weight other numbers, made from all of its own when they are read."""
     old = tensor_of(value)
-    _set(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(old.numpy())[a:b]), apart=False))
+    _set(value, Weight(old.name, shape_of(value), lambda a, b: _float32(change(array_of(old))[a:b]), apart=False))
 
 
 def _set(value: ir.Value | None, tensor: Weight) -> None:
@@ -123,7 +134,7 @@ def side_by_side(name: str, tensors: Sequence[ir.TensorProtocol]) -> Weight:
     shapes = [[int(size) for size in tensor.shape.numpy()] for tensor in tensors]
     shape = [*shapes[0][:-1], sum(each[-1] for each in shapes)]
     if len(shape) == 1:
-        return Weight(name, shape, lambda a, b: np.concatenate([each.numpy() for each in tensors])[a:b], apart=False)
+        return Weight(name, shape, lambda a, b: np.concatenate([array_of(each) for each in tensors])[a:b], apart=False)
     parts = [rows_of(tensor) for tensor in tensors]
     return Weight(
         name,
@@ -135,7 +146,7 @@ def side_by_side(name: str, tensors: Sequence[ir.TensorProtocol]) -> Weight:
 
 def rows_of(tensor: ir.TensorProtocol) -> Rows:
     """What makes rows of a tensor."""
-    return tensor.rows if isinstance(tensor, Weight) else lambda first, end: tensor.numpy()[first:end]
+    return tensor.rows if isinstance(tensor, Weight) else lambda first, end: array_of(tensor)[first:end]
 
 
 def _apart(tensor: ir.TensorProtocol) -> bool:

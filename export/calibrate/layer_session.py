@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 
+from lager_onnx.export.weights import array_of
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.exact_products import make_products_exact
 from lager_onnx.runtime.session import session_options
@@ -78,7 +79,7 @@ class LayerSession:
             tensor = value.const_value
             if tensor is None or (tensor.nbytes <= _SMALL and not isinstance(tensor, ir.ExternalTensor)):
                 continue
-            array = np.ascontiguousarray(tensor.numpy())
+            array = np.ascontiguousarray(array_of(tensor))
             if feed:
                 self._fed[name] = array
                 graph.initializers.pop(name)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.decoder.locate import find_unembedding
 from lager_onnx.export.passes.building import constant
-from lager_onnx.export.weights import Weight, narrowed, shape_of, tensor_of
+from lager_onnx.export.weights import Weight, array_of, narrowed, numpy_of, shape_of
 from lager_onnx.models.errors import CheckpointError
 
 PAST: Final = "past_key_values."
@@ -81,7 +81,7 @@ def turn_weights(graph: ir.Graph) -> None:
 
 
 def _turned(tensor: ir.TensorProtocol, first: int, end: int) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(tensor.numpy().T[first:end], dtype=np.float32)
+    return np.ascontiguousarray(array_of(tensor).T[first:end], dtype=np.float32)
 
 
 def _unpack(graph: ir.Graph, node: ir.Node) -> None:
@@ -115,12 +115,12 @@ def _unpack(graph: ir.Graph, node: ir.Node) -> None:
 def _columns(packed: ir.Value | None, scales: ir.Value | None, zeros: ir.Value | None, size: dict[str, int]) -> Any:
     """The weight, transposed, (N, K)."""
     blocks = -(-size["K"] // size["block_size"])
-    codes = _nibbles(tensor_of(packed).numpy().reshape(size["N"], -1))
+    codes = _nibbles(numpy_of(packed).reshape(size["N"], -1))
     codes = codes.reshape(size["N"], blocks, size["block_size"]).astype(np.float32)
     zero: Any = np.float32(8)
     if zeros is not None:
-        zero = _nibbles(tensor_of(zeros).numpy().reshape(size["N"], -1))[:, :blocks, None].astype(np.float32)
-    factor = tensor_of(scales).numpy().astype(np.float32).reshape(size["N"], blocks, 1)
+        zero = _nibbles(numpy_of(zeros).reshape(size["N"], -1))[:, :blocks, None].astype(np.float32)
+    factor = numpy_of(scales).astype(np.float32).reshape(size["N"], blocks, 1)
     return ((codes - zero) * factor).reshape(size["N"], -1)[:, : size["K"]]
 
 
@@ -138,7 +138,7 @@ def keep_score_rows(graph: ir.Graph, score_token_ids: tuple[int, ...]) -> None:
     node, _ = find_unembedding(logits)
     weight = node.inputs[1]
     ids = list(score_token_ids)
-    name, columns = "lm_head.score_rows", np.ascontiguousarray(tensor_of(weight).numpy()[:, ids], dtype=np.float32)
+    name, columns = "lm_head.score_rows", np.ascontiguousarray(numpy_of(weight)[:, ids], dtype=np.float32)
     rows = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(columns.shape))
     rows.const_value = ir.tensor(columns, name=name)
     graph.register_initializer(rows)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
+from lager_onnx.export.weights import array_of
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import PRECISIONS
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
@@ -119,7 +120,7 @@ def _check_layer(
 
 def _deviation(product: Product, runs: Sequence[dict[str, Array]]) -> Deviation:
     x, got = (np.concatenate([run[name] for run in runs]) for name in (product.x, product.y))
-    expected = x @ product.weight.numpy()
+    expected = x @ array_of(product.weight)
     wrong, own = (float(np.vdot(array, array)) for array in (got - expected, expected))
     return (
         Deviation(math.sqrt(wrong / own), float(np.vdot(got, expected)) / own)

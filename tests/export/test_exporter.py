@@ -16,6 +16,7 @@ from lager_onnx.cli import main
 from lager_onnx.export import export_judge, exporter
 from lager_onnx.export.sources.tensors import StateDict
 from lager_onnx.export.trace import trace
+from lager_onnx.export.weights import array_of
 from lager_onnx.models.errors import CheckpointError, ExportError, OutputError, VerificationError
 from lager_onnx.models.families.llama import Llama
 from lager_onnx.models.spec import JudgeSpec
@@ -189,3 +190,13 @@ def test_judge_json_is_plain_json(tiny_judge: Path) -> None:
     assert content["format"] == "lager-onnx judge"
     assert content["checksums"].keys() >= {"model.onnx", "tokenizer.json"}
     assert content["versions"].keys() >= {"torch", "transformers", "onnxruntime"}
+
+
+def test_of_a_file_only_the_tensor_is_mapped_that_is_read(tiny_judge: Path) -> None:
+    """onnx_ir would map the whole file once a tensor, and keep it."""
+    ours, theirs = (ir.load(tiny_judge / "model.onnx").graph.initializers for _ in range(2))
+    external = {name: value.const_value for name, value in ours.items() if type(value.const_value) is ir.ExternalTensor}
+    assert len(external) > 4
+    for name, tensor in external.items():
+        np.testing.assert_array_equal(array_of(tensor), theirs[name].const_value.numpy())
+        assert tensor.raw is None
