@@ -33,7 +33,7 @@ def room_needed(source: Source, precision: Precision) -> Room:
     """What an export takes.
 
     Memory is that of one layer in float32 with what is computed of it, or that of the embedding or the unembedding,
-    which PyTorch reads whole; the number of layers makes no difference.
+    which PyTorch reads whole, with the logits of every layer for a few prompts.
     """
     vocabulary, hidden = source.embedding
     body = [shape for shape in source.shapes.values() if vocabulary not in shape]

@@ -4,13 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import onnx_ir as ir
 
 from lager_onnx.export.passes.building import constant
 from lager_onnx.export.passes.fuse_attention import lengths
-from lager_onnx.export.sources.source import Array
-from lager_onnx.export.weights import tensor_of
+from lager_onnx.export.weights import numpy_of
 from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
 
@@ -38,7 +36,7 @@ class AdoptAttentionPass(ir.passes.InPlacePass):
         for node, attention in zip(nodes, self.attentions, strict=True):
             # Under names of our own, tables are no weights of the body, which may be rounded.
             pairs = zip(("cos", "sin"), node.inputs[_TABLES], strict=False)
-            tables = [constant(graph, f"lager.{name}.{attention.rotary}", _numbers(value)) for name, value in pairs]
+            tables = [constant(graph, f"lager.{name}.{attention.rotary}", numpy_of(value)) for name, value in pairs]
             for index, value in enumerate((None, None, *found, *tables), start=_PAST):
                 node.replace_input_with(index, value)
         graph.sort()
@@ -48,10 +46,6 @@ class AdoptAttentionPass(ir.passes.InPlacePass):
 def fused_attentions(graph: ir.Graph) -> list[ir.Node]:
     """Attentions that are one node, in the order of layers."""
     return [node for node in graph if node.op_type == "GroupQueryAttention"]
-
-
-def _numbers(table: ir.Value | None) -> Array:
-    return np.array(tensor_of(table).numpy())
 
 
 def _compare(node: ir.Node, attention: Attention, layer: int) -> None:

@@ -41,8 +41,8 @@ _MUST_AGREE: Final = {
 
 
 _PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
-# Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
 _ROWS_AT_ONCE: Final = 8192
+# Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
 _READ_BY_ROWS: Final = ("token_embd.weight", "output.weight")
 
 

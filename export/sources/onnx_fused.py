@@ -4,7 +4,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from lager_onnx.export.weights import tensor_of
+from lager_onnx.export.weights import shape_of
 from lager_onnx.models.errors import CheckpointError
 
 _ATTENTION: Final = "GroupQueryAttention"
@@ -28,7 +28,7 @@ def check_fused(graph: ir.Graph, positions: int) -> None:
             what = f"reads {', '.join(map(str, more))}" if more else "turns pairs of neighbours"
             raise CheckpointError(f"{node.name} {what}: such attention is not read")
         for table in node.inputs[_INPUTS - 2 : _INPUTS]:
-            rows = int(tensor_of(table).shape.numpy()[0]) if table is not None else positions
+            rows = shape_of(table)[0] if table is not None else positions
             if rows < positions:
                 raise CheckpointError(f"{node.name} knows {rows} positions, config.json says {positions}")
 
