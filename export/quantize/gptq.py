@@ -4,11 +4,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 Array = npt.NDArray[np.float32]
 
-_LAZY: Final = 128  # rows after which what was lost so far is carried to the next ones
+_BLOCK: Final = 128  # rows after which what was lost so far is carried to the next ones; of a block of the factor
 _SHARES: Final = (
     1.0,
     0.95,
@@ -46,11 +45,11 @@ def quantize_weight(
     """
     limit, (inputs, outputs) = 2 ** (bits - 1) - 1, weight.shape
     importance = np.diag(moments).copy()
-    upper = _upper_factor(moments)
+    upper = upper_factor(moments)
     scales = [_scales(weight, limit)] if block is None else []
     quantized, lost = np.zeros(weight.shape, np.int8), np.zeros(weight.shape, np.float32)  # lost: w - q
-    for first in range(0, inputs, _LAZY):
-        end = min(first + _LAZY, inputs)
+    for first in range(0, inputs, _BLOCK):
+        end = min(first + _BLOCK, inputs)
         carried = upper[:first, first:end].T @ lost[:first] if first else np.zeros((end - first, outputs), np.float32)
         for row in range(first, end):
             if block is not None and row % block == 0:
@@ -66,27 +65,23 @@ def quantize_weight(
     return quantized, np.stack(scales)
 
 
-def _upper_factor(moments: Array) -> Array:
-    """R of moments + damping = R R', (in, in), in the place of `moments`: Cholesky's factor, read backwards."""
+def upper_factor(moments: Array) -> Array:
+    """R of moments + damping = R R', (in, in), in the place of `moments`: Cholesky's factor, from the last block on.
+
+    By blocks, since LAPACK crashes on matrices above 2 GiB (28,672 inputs, say). With what later blocks explain taken
+    out of block b, R_bb is its own factor and R_ab = M_ab inv(R_bb)' for those before it.
+    """
     diagonal = np.diag_indices(len(moments))
     moments[diagonal] += _DAMPING * moments[diagonal].mean() + np.finfo(np.float32).tiny
-    _turn_round(moments)
-    # Symmetric, so its transpose is itself in LAPACK's order, and is factored in place.
-    scipy.linalg.cholesky(moments.T, lower=True, overwrite_a=True, check_finite=False)
-    _turn_round(moments)
-    return moments.T
-
-
-def _turn_round(matrix: Array) -> None:
-    """Reverses rows and columns, in place."""
-    rows = len(matrix)
-    for first in range(0, rows // 2, _LAZY):
-        end = min(first + _LAZY, rows // 2)
-        above = matrix[first:end, ::-1][::-1].copy()
-        matrix[first:end] = matrix[rows - end : rows - first, ::-1][::-1]
-        matrix[rows - end : rows - first] = above
-    if rows % 2:
-        matrix[rows // 2] = matrix[rows // 2, ::-1].copy()
+    for first in reversed(range(0, len(moments), _BLOCK)):
+        here, later = slice(first, first + _BLOCK), slice(first + _BLOCK, None)
+        moments[: here.stop, here] -= moments[: here.stop, later] @ moments[here, later].T
+        # NumPy's is a lower factor: an upper one read backwards.
+        own = np.linalg.cholesky(moments[here, here][::-1, ::-1])[::-1, ::-1]
+        moments[:first, here] = moments[:first, here] @ np.linalg.inv(own).T
+        moments[here, here] = own
+        moments[here, :first] = 0
+    return moments
 
 
 def _best_scales(weight: Array, limit: int, importance: Array) -> Array:

@@ -14,7 +14,7 @@ from lager_onnx.export.decoder.roles import Role, projections, set_role
 from lager_onnx.export.lower.skip_norm import FuseSkipNormPass
 from lager_onnx.export.passes.parts import reads_gate
 from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
-from lager_onnx.export.quantize.gptq import quantize_weight
+from lager_onnx.export.quantize.gptq import quantize_weight, upper_factor
 from lager_onnx.export.quantize.int4 import Int4Rounding
 from lager_onnx.export.quantize.int8 import Int8Rounding, use_blocks
 from lager_onnx.export.quantize.rotate import RotatePass, plan_rotation
@@ -66,6 +66,16 @@ def test_rounding_minds_what_is_multiplied() -> None:
     nearest = np.round(weight / scales) * scales
     error, plain = (np.abs(inputs @ (weight - rounded)).mean() for rounded in (quantized * scales, nearest))
     assert error < plain / 2
+
+
+def test_the_factor_over_many_blocks_is_cholesky_s() -> None:
+    rows = np.random.default_rng(0).standard_normal((1000, 300)).astype(np.float32)
+    moments = rows.T @ rows
+    damped = (moments + 0.01 * np.diag(moments).mean() * np.eye(300)).astype(np.float64)
+    expected = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
+    upper = upper_factor(moments)
+    np.testing.assert_allclose(upper, expected, rtol=1e-4, atol=1e-4)
+    assert np.shares_memory(upper, moments)
 
 
 def test_inputs_that_are_not_correlated_round_to_the_nearest() -> None:
