@@ -13,14 +13,14 @@ from statistics import mean
 import click
 import numpy as np
 
-from lager_onnx.runtime.evaluation.metrics import METRICS
+from lager_onnx.analysis.evaluation.metrics import METRICS
+from lager_onnx.analysis.labels.groups import rows_by_group
+from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
+from lager_onnx.analysis.labels.read import read_labelled
+from lager_onnx.analysis.tuning import fit_as_the_paper, fit_regularised
+from lager_onnx.analysis.tuning.cross_validation import left_out_scores
+from lager_onnx.analysis.tuning.recipes import Fit
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.labels.groups import rows_by_group
-from lager_onnx.runtime.labels.labelled import Array, Labelled, labelled_logits
-from lager_onnx.runtime.labels.read import read_labelled
-from lager_onnx.runtime.tuning import fit_as_the_paper, fit_regularised
-from lager_onnx.runtime.tuning.cross_validation import left_out_scores
-from lager_onnx.runtime.tuning.recipes import Fit
 
 RECIPES: dict[str, Fit] = {
     "untuned": lambda data, _: np.full(data.logits.shape[1], 1 / data.logits.shape[1]),

@@ -10,18 +10,18 @@ from click.testing import CliRunner
 from scipy.special import softmax
 from scipy.stats import rankdata, spearmanr
 
-from lager_onnx.cli import main
-from lager_onnx.models.method import codes, ranks, spearman
-from lager_onnx.runtime.evaluation.evaluate import evaluate
-from lager_onnx.runtime.evaluation.methods import best_layer, methods
-from lager_onnx.runtime.evaluation.metrics import (
+from lager_onnx.analysis.evaluation.evaluate import evaluate
+from lager_onnx.analysis.evaluation.methods import best_layer, methods
+from lager_onnx.analysis.evaluation.metrics import (
     calibration_error,
     kendall,
     spearman_of_rows,
     weighted_kappa,
 )
-from lager_onnx.runtime.evaluation.tables import as_csv, as_json, as_text
-from lager_onnx.runtime.labels.labelled import Labelled
+from lager_onnx.analysis.evaluation.tables import as_csv, as_json, as_text
+from lager_onnx.analysis.labels.labelled import Labelled
+from lager_onnx.cli import main
+from lager_onnx.models.method import codes, ranks, spearman
 
 VALUES = np.arange(1.0, 6.0)
 

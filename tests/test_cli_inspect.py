@@ -7,9 +7,9 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from lager_onnx.analysis.inspect import describe, weight_bars
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.inspect import describe, weight_bars
 
 
 def test_it_says_what_the_judge_is(tiny_judge: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lager_onnx import Judge
+from lager_onnx.analysis.labels import layer_cache
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.graph_file import LAYER_WEIGHTS
-from lager_onnx.runtime.labels import layer_cache
 
 WORDS = ("good", "bad", "fine", "wrong", "prime")
 

@@ -172,7 +172,7 @@ def test_two_runs_on_one_output(tiny_judge: Path, records: Path, tmp_path: Path)
 
 
 def test_a_judge_is_there_all_the_time_while_it_is_replaced(tiny_judge: Path, tmp_path: Path) -> None:
-    from lager_onnx.runtime.tuning import reweigh
+    from lager_onnx.analysis.tuning import reweigh
 
     judge = Path(shutil.copytree(tiny_judge, tmp_path / "judge"))
     reader = subprocess.Popen([sys.executable, "-c", _READER, str(judge)], stdout=subprocess.PIPE, text=True)

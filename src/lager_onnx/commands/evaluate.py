@@ -62,12 +62,12 @@ def evaluate(
     """
     import numpy as np  # noqa: PLC0415
 
-    from lager_onnx.runtime.evaluation import tables  # noqa: PLC0415
-    from lager_onnx.runtime.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
+    from lager_onnx.analysis.evaluation import tables  # noqa: PLC0415
+    from lager_onnx.analysis.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
+    from lager_onnx.analysis.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
+    from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
-    from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
 
     for file in (json_file, csv_file, html_file):
         check_output(file, source.path)
@@ -87,7 +87,7 @@ def evaluate(
         if file:
             write_file(file, written(found), source.path)
     if html_file:
-        from lager_onnx.runtime.evaluation.page import evaluation_page  # noqa: PLC0415
+        from lager_onnx.analysis.pages.evaluation import evaluation_page  # noqa: PLC0415
 
         write_file(html_file, evaluation_page(judge.spec, rows, graded, found), source.path)
     click.echo(tables.as_text(found))

@@ -34,8 +34,8 @@ def inspect(
         lager inspect judges/smollm2
         lager inspect judges/smollm2 records.jsonl --html layers.html
     """
+    from lager_onnx.analysis.inspect import describe  # noqa: PLC0415
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
-    from lager_onnx.runtime.inspect import describe  # noqa: PLC0415
 
     if bool(source) != bool(html_file):
         raise click.UsageError("RECORDS and --html go together: the layers of responses are shown in a page")
@@ -44,9 +44,9 @@ def inspect(
         return
     from itertools import islice  # noqa: PLC0415
 
+    from lager_onnx.analysis.pages.layers import inspect_page  # noqa: PLC0415
     from lager_onnx.models.errors import RecordError  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown, write_file  # noqa: PLC0415
-    from lager_onnx.runtime.inspect_page import inspect_page  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
     from lager_onnx.runtime.run import with_criterion  # noqa: PLC0415

@@ -85,9 +85,9 @@ def tune(
     # The judge's checksums take as long as importing SciPy: both at once.
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading = pool.submit(Judge.load, judge_dir, **running)
-        from lager_onnx.runtime import tuning  # noqa: PLC0415
-        from lager_onnx.runtime.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
-        from lager_onnx.runtime.labels.read import read_labelled  # noqa: PLC0415
+        from lager_onnx.analysis import tuning  # noqa: PLC0415
+        from lager_onnx.analysis.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
+        from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
 
         judge = loading.result()
     read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)

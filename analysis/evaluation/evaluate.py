@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from lager_onnx.analysis.evaluation import metrics
+from lager_onnx.analysis.evaluation.methods import Method, best_layer, methods
+from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.labels.groups import Rows
+from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.method import pearson, spearman
-from lager_onnx.runtime.evaluation import metrics
-from lager_onnx.runtime.evaluation.methods import Method, best_layer, methods
-from lager_onnx.runtime.evaluation.metrics import Interval, Resamples
-from lager_onnx.runtime.labels.groups import Rows
-from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 JUDGE = "LAGER as stored"
 Figure = Callable[[Method, Labelled], float]

@@ -8,14 +8,14 @@ from scipy.optimize import check_grad, minimize
 from scipy.special import softmax
 from scipy.stats import norm
 
+from lager_onnx.analysis.evaluation.evaluate import evaluate
+from lager_onnx.analysis.evaluation.metrics import Resamples, mean_absolute_error, spearman_of_rows
+from lager_onnx.analysis.labels.groups import group_folds
+from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.tuning import Loss, fit, fit_as_the_paper, fit_regularised
+from lager_onnx.analysis.tuning.loss import Distance
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import pearson, spearman
-from lager_onnx.runtime.evaluation.evaluate import evaluate
-from lager_onnx.runtime.evaluation.metrics import Resamples, mean_absolute_error, spearman_of_rows
-from lager_onnx.runtime.labels.groups import group_folds
-from lager_onnx.runtime.labels.labelled import Array, Labelled
-from lager_onnx.runtime.tuning import Loss, fit, fit_as_the_paper, fit_regularised
-from lager_onnx.runtime.tuning.loss import Distance
 
 VALUES = np.arange(1.0, 6.0)
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from lager_onnx.analysis.inspect import describe
+from lager_onnx.analysis.pages.html import page, plot, text
 from lager_onnx.models.method import expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.html_page import page, plot, text
-from lager_onnx.runtime.inspect import describe
 
 
 def inspect_page(spec: JudgeSpec, names: Sequence[str], grades: Sequence[Grade]) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lager_onnx.analysis.evaluation.metrics import METRICS, Interval, Resamples
+from lager_onnx.analysis.labels.groups import group_folds
+from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.tuning.recipes import Fit
 from lager_onnx.models.errors import LabelError
-from lager_onnx.runtime.evaluation.metrics import METRICS, Interval, Resamples
-from lager_onnx.runtime.labels.groups import group_folds
-from lager_onnx.runtime.labels.labelled import Array, Labelled
-from lager_onnx.runtime.tuning.recipes import Fit
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, read_labelled
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
-from lager_onnx.runtime.labels.read import LabelledRecord, LabelledRecords, read_labelled
 
 SCALE = Scale.parse("1-5")
 PROMETHEUS = """###Task Description:

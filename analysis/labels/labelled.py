@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.analysis.labels.layer_cache import UngradableError, cache_folder, layer_logits
+from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.method import lager_score
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.labels.layer_cache import UngradableError, cache_folder, layer_logits
-from lager_onnx.runtime.labels.read import LabelledRecord, LabelledRecords
 
 Array = npt.NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.method import aggregate, expected_score, softmax
-from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 
 @dataclass(frozen=True)

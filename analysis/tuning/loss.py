@@ -17,8 +17,8 @@ from typing import Final, Literal
 import numpy as np
 from scipy.special import log_softmax, softmax
 
+from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.method import aggregate, expected_score
-from lager_onnx.runtime.labels.labelled import Array, Labelled
 
 Distance = Literal["mae", "mse", "correlation"]
 

@@ -6,12 +6,12 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from lager_onnx.analysis.evaluation.evaluate import FIGURES, Agreement
+from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.labels.read import LabelledRecord
+from lager_onnx.analysis.pages.html import page, plot, table, text
 from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.evaluation.evaluate import FIGURES, Agreement
-from lager_onnx.runtime.html_page import page, plot, table, text
-from lager_onnx.runtime.labels.labelled import Array, Labelled
-from lager_onnx.runtime.labels.read import LabelledRecord
 
 _DISAGREEMENTS: Final = 10
 _SHOWN: Final = 1500  # characters of a response

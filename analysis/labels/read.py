@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from lager_onnx.analysis.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.scale import Scale
-from lager_onnx.runtime.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.runtime.records import Row, Source, as_judged, read_rows
 from lager_onnx.runtime.run import with_criterion
 

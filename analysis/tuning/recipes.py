@@ -7,8 +7,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from lager_onnx.runtime.labels.labelled import Array, Labelled
-from lager_onnx.runtime.tuning.loss import Distance, Loss
+from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.tuning.loss import Distance, Loss
 
 Recipe = Literal["regularised", "paper"]
 Fit = Callable[[Labelled, Sequence[str]], Array]

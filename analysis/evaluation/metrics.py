@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.analysis.labels.groups import Rows, rows_by_group
 from lager_onnx.models.method import codes, pearson, ranks
-from lager_onnx.runtime.labels.groups import Rows, rows_by_group
 
 Array = npt.NDArray[np.float64]
 Metric = Callable[[Array, Array], float]

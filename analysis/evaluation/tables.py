@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 
+from lager_onnx.analysis.evaluation.evaluate import FIGURES, Agreement
+from lager_onnx.analysis.evaluation.metrics import Interval
 from lager_onnx.models.values import visible
-from lager_onnx.runtime.evaluation.evaluate import FIGURES, Agreement
-from lager_onnx.runtime.evaluation.metrics import Interval
 
 _NAME, _WIDTH = 40, 22  # characters of a method's name, and of a figure
 
