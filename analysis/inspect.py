@@ -14,7 +14,6 @@ def describe(spec: JudgeSpec) -> str:
     facts = {
         "checkpoint": f"{spec.source.checkpoint} ({spec.source.architecture}, {spec.num_layers} layers)",
         "scale": f"{spec.scale}, tokens {' '.join(map(repr, spec.score_tokens))}",
-        "lens": spec.lens,
         "precision": spec.precision + (", products in 16 bits too" if spec.arithmetic != "fp32" else ""),
         "template": spec.template.name,
         "longest prompt": f"{spec.context_length} tokens",
@@ -29,9 +28,13 @@ def describe(spec: JudgeSpec) -> str:
 
 
 def weight_bars(spec: JudgeSpec) -> list[str]:
-    """One line a row of layer logits: 0 is the embedding, the last one is behind the final norm."""
+    """One line a row of layer logits that has weight: layer 0 is the embedding."""
     largest = max(map(abs, spec.layer_weights)) or 1.0
-    return [f"{row:4d} {weight:7.4f} {_bar(abs(weight) / largest)}" for row, weight in enumerate(spec.layer_weights)]
+    return [
+        f"{row!s:>8s} {weight:7.4f} {_bar(abs(weight) / largest)}"
+        for row, weight in zip(spec.rows, spec.layer_weights, strict=True)
+        if weight
+    ]
 
 
 def _bar(share: float) -> str:

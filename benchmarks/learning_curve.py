@@ -17,17 +17,17 @@ from lager_onnx.analysis.evaluation.metrics import METRICS
 from lager_onnx.analysis.labels.groups import rows_by_group
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import read_labelled
-from lager_onnx.analysis.tuning import fit_as_the_paper, fit_regularised
+from lager_onnx.analysis.tuning import recipe
 from lager_onnx.analysis.tuning.cross_validation import left_out_scores
 from lager_onnx.analysis.tuning.recipes import Fit
 from lager_onnx.runtime.judge import Judge
 
 RECIPES: dict[str, Fit] = {
-    "untuned": lambda data, _: np.full(data.logits.shape[1], 1 / data.logits.shape[1]),
-    "regularised": fit_regularised,
-    "regularised, alpha 0.5, mae": lambda data, groups: fit_regularised(data, groups, alpha=0.5, distance="mae"),
-    "paper": lambda data, _: fit_as_the_paper(data),
-    "paper, 2 epochs": lambda data, _: fit_as_the_paper(data, epochs=2),
+    "untuned": lambda data, _: data.uniform(),
+    "regularised": recipe("regularised", epochs=1),
+    "regularised, alpha 0.5, mae": recipe("regularised", epochs=1, alpha=0.5, distance="mae"),
+    "paper": recipe("paper", epochs=1),
+    "paper, 2 epochs": recipe("paper", epochs=2),
 }
 FOLDS = 5
 

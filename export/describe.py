@@ -7,9 +7,9 @@ from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.package import package_versions
 from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.sources.source import Source
-from lager_onnx.models.layers import parse_layers, uniform_weights
+from lager_onnx.models.layers import Lens, parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Lens, Origin
+from lager_onnx.models.spec import JudgeSpec, Origin
 from lager_onnx.models.template import Template
 
 logger = logging.getLogger(__name__)
@@ -34,16 +34,14 @@ def describe(
     for note in wrapper.notes:
         logger.warning("    note: %s", note)
     num_layers = source.config.num_hidden_layers
-    rows = parse_layers(layers, num_layers)
+    chosen = parse_layers(layers, num_layers)
     return JudgeSpec(
         scale=scale,
         score_tokens=tokens,
         score_token_ids=ids,
         num_layers=num_layers,
-        lens=lens,
-        layers=rows,
-        layer_weights=uniform_weights(rows, num_layers),
-        weights_origin=f"untuned: uniform over {len(rows)} of {num_layers + 1} rows",
+        layer_weights=uniform_weights(lens, chosen, num_layers),
+        weights_origin=f"untuned: uniform over {len(chosen)} of {num_layers + 1} layers, lens {lens}",
         template=template,
         chat=wrapper,
         precision="fp32",

@@ -24,9 +24,10 @@ from lager_onnx.export.verify.agreement import check_agreement, check_file, chec
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
+from lager_onnx.models.layers import Lens
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Lens, Parity, Target
+from lager_onnx.models.spec import JudgeSpec, Parity, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.new_folder import new_folder
 
@@ -66,8 +67,9 @@ def export_judge(
         checkpoint: directory in Hugging Face format, `.gguf` file, hub id, or `.onnx` file that optimum wrote.
         judge_dir: folder to write; it appears only when everything went well.
         scale: "1-5", "1,3,5" or "bad=0,ok=1,good=2"; every label must be one token after the answer prefix.
-        lens: "raw" reads the residual stream as it is, "norm" after the final norm (the logit lens).
-        layers: rows that get weight: "all", "upper-half" or a list such as "0,12-20,-1".
+        lens: which rows get weight before tuning: "raw", the residual stream as it is, or "norm", behind the final norm
+            (the logit lens). A judge holds both.
+        layers: those of it that do: "all", "upper-half" or a list such as "0,12-20,-1".
         template: name of a built-in template, or a text file with named fields.
         answer_prefix: how the judge's answer begins.
         precision: how the body's weights are stored; arithmetic and the head are float32. With int8 and int4 the
@@ -114,7 +116,7 @@ def export_judge(
             spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
         spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config_json())
         size = folder_size(folder)
-    logger.info("%s: %.0f MB, %s, scale %s, lens %s", judge_dir, size / 1e6, precision, parsed_scale, lens)
+    logger.info("%s: %.0f MB, %s, scale %s", judge_dir, size / 1e6, precision, parsed_scale)
     return spec
 
 

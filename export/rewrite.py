@@ -42,9 +42,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     pruned = can_prune(anatomy)
     passes: list[ir.passes.PassBase] = [
         PositionsPass(),
-        ScoreHeadPass(
-            anatomy, lens=spec.lens, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned
-        ),
+        ScoreHeadPass(anatomy, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned),
         simplify(),
         FuseNormPass(),
         MergeProjectionsPass(),

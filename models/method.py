@@ -1,6 +1,7 @@
 """The formulas of LAGER, each in one place; docs/method.md explains them.
 
-Shapes: L + 1 rows (the embedding and L layers), K scores; `...` is any number of leading axes, such as records.
+Shapes: R = 2 (L + 1) rows (the embedding and L layers, raw and normed), K scores; `...` is any number of leading axes,
+such as records.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ def softmax(logits: Numbers) -> Array:
 
 
 def aggregate(layer_weights: Numbers, layer_logits: Numbers) -> Array:
-    """Sum over l of w(l) z(l): weights (L + 1,) and layer logits (..., L + 1, K) to logits (..., K)."""
+    """Sum over l of w(l) z(l): weights (R,) and layer logits (..., R, K) to logits (..., K)."""
     found: Array = np.einsum("l,...lk->...k", layer_weights, layer_logits, dtype=np.float64)
     return found
 

@@ -11,13 +11,12 @@ base_model: {checkpoint}
 # LAGER judge made from {checkpoint}
 
 Grades a response on the scale {scale}: one prefill, then the logits of the score tokens of every layer are
-added with {rows} weights ({weights_origin}) and turned into the expected score.
+added with one weight a layer ({weights_origin}) and turned into the expected score.
 
 | | |
 |---|---|
 | architecture | {architecture}, {num_layers} layers |
 | body's weights | {precision} (arithmetic and score head are float32) |
-| lens | {lens} |
 | prompt template | {template} |
 | answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
 | longest prompt | {context_length} tokens |
@@ -44,12 +43,10 @@ def model_card(spec: JudgeSpec) -> str:
     return _CARD.format(
         checkpoint=spec.source.checkpoint,
         scale=spec.scale,
-        rows=spec.num_layers + 1,
         weights_origin=spec.weights_origin,
         architecture=spec.source.architecture,
         num_layers=spec.num_layers,
         precision=spec.precision,
-        lens=spec.lens,
         template=spec.template.name,
         answer_prefix=spec.chat.answer_prefix,
         score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),

@@ -10,13 +10,14 @@ from typing import Any, Final, Literal
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.decode import decode
 from lager_onnx.models.errors import JudgeFolderError, LagerError
+from lager_onnx.models.layers import LENSES, Row, rows_of
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
 from lager_onnx.models.values import visible
 
 FORMAT: Final = "lager-onnx judge"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 SPEC_FILE: Final = "judge.json"
 GRAPH_FILE: Final = "model.onnx"
 WEIGHTS_FILE: Final = "model.onnx_data"
@@ -27,7 +28,6 @@ CHECKED_FILES: Final = (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
 # The graph's metadata entry that holds the spec, but for the checksums: `judge.json` is held against it.
 GRAPH_KEY: Final = "lager.judge"
 
-Lens = Literal["raw", "norm"]
 Target = Literal["cpu", "cuda"]
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _LARGEST_SPEC: Final = 1 << 24  # bytes
@@ -38,8 +38,8 @@ class Parity:
     """Largest differences between onnxruntime and PyTorch over some prompts.
 
     Attributes:
-        layer_logits: largest over the layers of |difference| / largest |logit| of that layer.
-        worst_layer: the row where that was.
+        layer_logits: largest over the rows of |difference| / largest |logit| of that row.
+        worst_row: where that was.
         logits: largest difference of the aggregated logits, relative to the largest one.
         probabilities: largest difference, absolute.
         score: largest difference, in units of the scale.
@@ -48,7 +48,7 @@ class Parity:
     """
 
     layer_logits: float
-    worst_layer: int
+    worst_row: int
     logits: float
     probabilities: float
     score: float
@@ -98,10 +98,8 @@ class JudgeSpec:
         scale: labels and values of the K scores.
         score_tokens: text of the K score tokens, as they follow the answer prefix.
         score_token_ids: their ids.
-        num_layers: L, the number of decoder layers; there are L + 1 rows of layer logits.
-        lens: "raw" (residual stream as it is) or "norm" (final norm applied to every row).
-        layers: rows that may have weight.
-        layer_weights: L + 1 weights, the content of the graph's `lager.layer_weights`.
+        num_layers: L, the number of decoder layers; there are 2 (L + 1) rows of layer logits, see `rows`.
+        layer_weights: 2 (L + 1) weights, the content of the graph's `lager.layer_weights`.
         weights_origin: how the weights came about.
         template: prompt template.
         chat: text round the user's turn.
@@ -121,8 +119,6 @@ class JudgeSpec:
     score_tokens: tuple[str, ...]
     score_token_ids: tuple[int, ...]
     num_layers: int
-    lens: Lens
-    layers: tuple[int, ...]
     layer_weights: tuple[float, ...]
     weights_origin: str
     template: Template
@@ -138,7 +134,7 @@ class JudgeSpec:
     checksums: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        rows, scores = self.num_layers + 1, len(self.scale.labels)
+        rows, scores = len(LENSES) * (self.num_layers + 1), len(self.scale.labels)
         if self.num_layers < 1 or len(self.layer_weights) != rows:
             raise ValueError(f"{len(self.layer_weights)} layer weights for {rows} rows")
         if len(self.score_token_ids) != scores or len(self.score_tokens) != scores:
@@ -147,8 +143,13 @@ class JudgeSpec:
             0 <= id_ < self.vocabulary for id_ in self.score_token_ids
         ):
             raise ValueError(f"the score tokens {self.score_token_ids} are not {scores} of {self.vocabulary} tokens")
-        if not all(0 <= row < rows for row in self.layers) or self.context_length < 1:
-            raise ValueError(f"layers {self.layers} of {rows} rows, context of {self.context_length} tokens")
+        if self.context_length < 1:
+            raise ValueError(f"a context of {self.context_length} tokens")
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What each of the layer weights is of."""
+        return rows_of(self.num_layers)
 
     def to_json(self) -> str:
         """The text of `judge.json`."""

@@ -19,7 +19,8 @@ class Grade:
     Attributes:
         score: LAGER score, a float between the lowest and the highest value of the scale.
         distribution: P(s) over the K scores in the order of the scale, (K,) float32.
-        layer_logits: score-token logits of every layer, (L + 1, K) float32, embedding first.
+        layer_logits: score-token logits, (2 (L + 1), K) float32: layers 0 (embedding) to L raw, then 0 to L behind the
+            final norm.
         scale: the scale.
         tokens: tokens of the prompt.
     """
@@ -37,7 +38,7 @@ class Grade:
 
     @property
     def vanilla(self) -> float:
-        """VScore: value of the label that the last layer finds most likely ."""
+        """VScore: value of the label that the last layer finds most likely."""
         return self.scale.values[int(self.layer_logits[-1].argmax())]
 
     @cached_property

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
 from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
@@ -93,6 +94,18 @@ class Judge:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)
         return cls(spec, encoder, engine)
+
+    def with_template(self, template: str) -> "Judge":
+        """This judge with other prompts; both run in one session, whose weights are in memory once.
+
+        Args:
+            template: name of a built-in template, or a text file with named fields.
+
+        Raises:
+            TemplateError: there is none, or it cannot be used.
+        """
+        encoder = self._encoder.with_template(Template.load(template))
+        return Judge(encoder.spec, encoder, self._engine)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""

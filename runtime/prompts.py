@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
+from lager_onnx.models.template import Template
 from lager_onnx.models.values import text_field, visible
 from lager_onnx.runtime.records.layouts import as_judged
 
@@ -56,6 +58,12 @@ class PromptEncoder:
         longest_first = sorted(self._control.values(), key=lambda token: len(token.content), reverse=True)
         self._control_pattern = re.compile("|".join(map(_pattern, longest_first)) or "(?!)")
         self._own_control = self._count_control(self._encode(self._wrap(Turns("x"))))
+
+    def with_template(self, template: Template) -> "PromptEncoder":
+        """The same judge's encoder for prompts of another template."""
+        other = copy(self)
+        other.spec = replace(self.spec, template=template)
+        return other
 
     @property
     def vocabulary_size(self) -> int:

@@ -94,7 +94,7 @@ def run_graph(session: onnxruntime.InferenceSession, prompts: list[list[int]]) -
 
     Returns:
         The graph's outputs by name: `score` (batch,), `probabilities` and `logits` (batch, K),
-        `layer_logits` (batch, L + 1, K), all float32.
+        `layer_logits` (batch, 2 (L + 1), K), all float32.
 
     Raises:
         GradingError: onnxruntime could not run the batch.

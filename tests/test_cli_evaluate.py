@@ -38,7 +38,7 @@ def data() -> Labelled:
 def test_methods_are_the_formulas_of_the_paper(data: Labelled) -> None:
     stored = np.array([0.1, 0.2, 0.3, 0.4])
     found = {method.name: method.scores for method in methods(data, stored, ablations=True)}
-    last, mean = data.logits[:, -1], data.logits.mean(axis=1)
+    last, mean = data.logits[:, -1], data.logits[:, [0, 3]].mean(axis=1)  # the embedding, and behind the norm
     each = softmax(data.logits, axis=-1)
     expected = {
         "vanilla": 1 + last.argmax(axis=-1),
@@ -47,12 +47,12 @@ def test_methods_are_the_formulas_of_the_paper(data: Labelled) -> None:
         "LAGER as stored": softmax(np.tensordot(data.logits, stored, (1, 0)), axis=-1) @ VALUES,
         "max of logits, uniform": 1 + mean.argmax(axis=-1),
         "max of probabilities, stored": 1 + np.tensordot(each, stored, (1, 0)).argmax(axis=-1),
-        "expectation of probabilities, uniform": each.mean(axis=1) @ VALUES,
+        "expectation of probabilities, uniform": each[:, [0, 3]].mean(axis=1) @ VALUES,
     }
     assert len(found) == 10
     for name, scores in expected.items():
         np.testing.assert_allclose(found[name], scores, err_msg=name)
-    assert best_layer(data, spearman).name == "layer 2 (oracle)"
+    assert best_layer(data, spearman).name == "layer 0, norm (oracle)"
 
 
 def test_kappa_is_that_of_the_confusion_matrix() -> None:
@@ -91,7 +91,7 @@ def test_ties_count_in_kendall() -> None:
 def test_parts_and_leads(data: Labelled) -> None:
     groups = [str(row // 2) for row in range(60)]
     parts = {"criterion": ["a", "b"] * 30, "dataset": ["one"] * 60}
-    found = evaluate(data, groups, np.full(4, 0.25), parts, resamples=50)
+    found = evaluate(data, groups, data.uniform(), parts, resamples=50)
     assert [row.part for row in found[::5]] == ["all", "criterion=a", "criterion=b"]
     by_name = {row.method: row for row in found if row.part == "all"}
     judge, vanilla = by_name["LAGER as stored"], by_name["vanilla"]

@@ -19,17 +19,16 @@ def test_it_says_what_the_judge_is(tiny_judge: Path) -> None:
     assert "LlamaForCausalLM" in result.stdout
     assert spec.weights_origin in result.stdout
     assert "against PyTorch" in result.stdout
-    assert len(result.stdout.split("layer weights\n")[1].splitlines()) == spec.num_layers + 1
+    assert len(result.stdout.split("layer weights\n")[1].splitlines()) == spec.num_layers + 1  # those with weight
 
 
 def test_bars_are_as_long_as_weights_are_large(tiny_judge: Path) -> None:
     spec = JudgeSpec.load(tiny_judge)
-    rows = spec.num_layers + 1
-    spec = replace(spec, layer_weights=(0.75, 0.25, *[0.0] * (rows - 2)), parity=None)
-    bars = [line.split(maxsplit=2)[2:] for line in weight_bars(spec)]
-    lengths = [len(bar[0]) if bar else 0 for bar in bars]
-    assert lengths[:2] == [40, 14]  # 13 blocks and a third of one
-    assert not any(lengths[2:])
+    others = [0.0] * (len(spec.rows) - 2)
+    spec = replace(spec, layer_weights=(0.75, *others, 0.25), parity=None)
+    lines = weight_bars(spec)
+    assert [line[:16].split() for line in lines] == [["raw", "0", "0.7500"], ["norm", "4", "0.2500"]]
+    assert [len(line[17:]) for line in lines] == [40, 14]  # 13 blocks and a third of one
     assert "not verified" in describe(spec)
 
 

@@ -59,7 +59,7 @@ def test_details_prefix_and_standard_input(tiny_judge: Path) -> None:
     result = lager("score", tiny_judge, "-", "--details", "--field-prefix", "x_", stdin=json.dumps(GOOD | {"score": 3}))
     row = json.loads(result.stdout)
     assert row["score"] == 3
-    assert len(row["x_layer_logits"]) == 5
+    assert len(row["x_layer_logits"]) == 10
     assert {"x_score", "x_probabilities", "x_vanilla", "x_expectation", "x_tokens"} <= set(row)
 
 

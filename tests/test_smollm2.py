@@ -34,7 +34,7 @@ def test_the_graph_keeps_its_contract(smollm2_judge: Path) -> None:
         "score": ("FLOAT", ["batch"]),
         "probabilities": ("FLOAT", ["batch", "5"]),
         "logits": ("FLOAT", ["batch", "5"]),
-        "layer_logits": ("FLOAT", ["batch", "31", "5"]),
+        "layer_logits": ("FLOAT", ["batch", "62", "5"]),
     }
     assert [value.name for value in graph.outputs[4:6]] == ["present.0.key", "present.0.value"]
 

@@ -29,11 +29,10 @@ def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[M
 
     Args:
         data: layer logits and labels; the labels choose the best single layer only.
-        stored: the judge's own layer weights, (L + 1,).
+        stored: the judge's own layer weights, (2 (L + 1),).
         ablations: add {max, expectation} of {logits, probabilities} with {stored, uniform} weights.
     """
-    layers = data.logits.shape[1]
-    uniform, last = np.full(layers, 1 / layers), np.eye(layers)[-1]
+    uniform, last = data.uniform(), np.eye(len(data.rows))[-1]
     found = [
         _read("vanilla", data, last, maximum=True),
         _read("expectation", data, last),
@@ -52,8 +51,9 @@ def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[M
 
 
 def best_layer(data: Labelled, agreement: Callable[[Array, Array], float]) -> Method:
-    """The expectation of the single layer that agrees best with these very labels: an oracle, not a method."""
-    single = [_read(f"layer {row} (oracle)", data, weights) for row, weights in enumerate(np.eye(data.logits.shape[1]))]
+    """The expectation of the single row that agrees best with these very labels: an oracle, not a method."""
+    each = zip(data.rows, np.eye(len(data.rows)), strict=True)
+    single = [_read(f"layer {row.layer}, {row.lens} (oracle)", data, weights) for row, weights in each]
     return max(single, key=lambda method: np.nan_to_num(agreement(method.scores, data.labels), nan=-1))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lager_onnx.analysis.labels.layer_cache import UngradableError, cache_folder, layer_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords
 from lager_onnx.models.errors import LabelError, RecordError
+from lager_onnx.models.layers import Lens, Row, layers_of, rows_of, uniform_weights
 from lager_onnx.models.method import lager_score
 from lager_onnx.runtime.judge import Judge
 
@@ -21,7 +22,7 @@ class Labelled:
     """Layer logits of a judge, and what people said.
 
     Attributes:
-        logits: (records, L + 1, K).
+        logits: (records, 2 (L + 1), K).
         labels: (records,), in the units of the scale.
         values: (K,) of the scale.
     """
@@ -35,9 +36,23 @@ class Labelled:
         if not np.isfinite(self.labels).all() or self.labels.min() < lowest or self.labels.max() > highest:
             raise LabelError(f"labels must be numbers from {lowest:g} to {highest:g}, as the judge's scale")
 
-    def at(self, rows: npt.NDArray[np.integer]) -> "Labelled":
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What the rows of the logits are of."""
+        return rows_of(layers_of(self.logits.shape[1]))
+
+    def uniform(self, lens: Lens = "raw") -> Array:
+        """Weights (2 (L + 1),) of untuned LAGER."""
+        layers = layers_of(self.logits.shape[1])
+        return np.asarray(uniform_weights(lens, tuple(range(layers + 1)), layers))
+
+    def of_rows(self, rows: npt.NDArray[np.integer]) -> "Labelled":
+        """Some rows of the layer logits of all records."""
+        return Labelled(self.logits[:, rows], self.labels, self.values)
+
+    def at(self, records: npt.NDArray[np.integer]) -> "Labelled":
         """Some of the records."""
-        return Labelled(self.logits[rows], self.labels[rows], self.values)
+        return Labelled(self.logits[records], self.labels[records], self.values)
 
     def scores(self, weights: Array) -> Array:
         """LAGER scores under other layer weights, (records,)."""

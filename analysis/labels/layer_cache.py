@@ -36,7 +36,7 @@ def cache_folder() -> Path:
 def layer_logits(
     judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path, *, batch_tokens: int = BATCH_TOKENS
 ) -> Array:
-    """Layer logits of records, (records, L + 1, K); those that were computed before are read from `folder`.
+    """Layer logits of records, (records, 2 (L + 1), K); those that were computed before are read from `folder`.
 
     They do not depend on the layer weights, so a tuned judge finds what was computed with the untuned one. Until all
     are there they stand in a file of another name, which an interrupted run leaves and the next one goes on with; a
@@ -48,7 +48,7 @@ def layer_logits(
     """
     path = folder / f"{_key(judge, records)}.layer_logits"
     partial = path.with_suffix(".partial")
-    shape = (judge.spec.num_layers + 1, len(judge.spec.scale.values))
+    shape = (len(judge.spec.rows), len(judge.spec.scale.values))
     row_bytes = 4 * shape[0] * shape[1]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,7 +91,7 @@ def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:
     spec = judge.spec
     weights = spec.checksums.get(WEIGHTS_FILE) or spec.checksums.get(GRAPH_FILE)
     key = hashlib.sha256()
-    about = [weights, spec.checksums.get(TOKENIZER_FILE), spec.lens, spec.num_layers, spec.score_token_ids]
+    about = [weights, spec.checksums.get(TOKENIZER_FILE), spec.num_layers, spec.score_token_ids]
     about += [spec.template.text, spec.chat.before, spec.chat.after, spec.chat.answer_prefix, judge.provider]
     key.update(json.dumps(about).encode())
     for record in records:

@@ -10,6 +10,7 @@ from lager_onnx.analysis.evaluation.evaluate import FIGURES, Agreement
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.labels.read import LabelledRecord
 from lager_onnx.analysis.pages.html import page, plot, table, text
+from lager_onnx.models.layers import LENSES
 from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
 
@@ -51,17 +52,20 @@ def _figures(agreements: Sequence[Agreement]) -> str:
 
 
 def _layers(data: Labelled, stored: Array) -> Figure:
-    layers = data.logits.shape[1]
-    single = [spearman(data.scores(weights), data.labels) for weights in np.eye(layers)]
+    single = [spearman(data.scores(weights), data.labels) for weights in np.eye(len(data.rows))]
+    layers = len(data.rows) // len(LENSES)
     figure = Figure(figsize=(10, 5))
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(range(layers), single, marker=".", label="expectation of one layer")
+    for number, lens in enumerate(LENSES):
+        part = slice(number * layers, (number + 1) * layers)
+        above.plot(range(layers), single[part], marker=".", label=f"expectation of one layer, {lens}")
+        below.bar(np.arange(layers) + 0.4 * number, stored[part], width=0.4, label=lens)
     above.axhline(spearman(data.scores(stored), data.labels), color="C1", label="LAGER as stored")
     above.set_ylabel("Spearman")
     above.legend()
-    below.bar(range(layers), stored)
     below.set_ylabel("layer weight")
-    below.set_xlabel("row: 0 embedding, last behind the final norm")
+    below.set_xlabel("layer: 0 is the embedding")
+    below.legend()
     return figure
 
 

@@ -51,7 +51,7 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
     if np.ptp(data.labels) == 0:
         raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
     tuned = left_out_scores(data, groups, learn, folds)
-    uniform = np.full(len(stored), 1 / len(stored))
+    uniform = data.uniform()
     scores = {"uniform": data.scores(uniform), "tuned": tuned}
     if not np.allclose(stored, uniform):
         scores["as stored"] = data.scores(stored)

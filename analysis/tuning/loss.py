@@ -1,6 +1,6 @@
-"""What learning the L + 1 layer weights from human labels minimises; see docs/method.md, section 3.
+"""What learning layer weights from human labels minimises; see docs/method.md, section 3.
 
-With layer logits Z (records, L + 1, K), values s (K,) and labels h (records,):
+With layer logits Z (records, rows, K), values s (K,) and labels h (records,):
 
     w = softmax(v)        z = sum_l w_l Z_l        p = softmax(z)        score = p . s
     loss = mean[alpha * CE(z, nearest score to h) + (1 - alpha) * distance(score, h)] + strength * KL(w | uniform)
@@ -38,7 +38,7 @@ class Loss:
     strength: float = 0.0
 
     def __call__(self, v: Array, data: Labelled) -> tuple[float, Array]:
-        """Loss and its gradient by v, (L + 1,)."""
+        """Loss and its gradient by v, (rows,)."""
         w: Array = softmax(v)
         z = aggregate(w, data.logits)
         log_p: Array = log_softmax(z, axis=-1)

@@ -1,4 +1,4 @@
-"""Learns the L + 1 layer weights, in two ways: converged and regularised, and as the paper does."""
+"""Learns one weight a layer, in two ways: converged and regularised, and as the paper does."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.loss import Distance, Loss
+from lager_onnx.models.layers import Lens
 
 Recipe = Literal["regularised", "paper"]
 Fit = Callable[[Labelled, Sequence[str]], Array]
@@ -23,21 +24,30 @@ _BETAS: Final = (0.9, 0.999)
 _EPSILON: Final = 1e-8
 
 
-def recipe(name: Recipe, *, epochs: int, **options: Any) -> Fit:
-    """How weights are learned from labelled records and their groups.
+def recipe(name: Recipe, *, epochs: int, lens: Lens = "raw", **options: Any) -> Fit:
+    """How weights (2 (L + 1),) are learned from labelled records and their groups.
 
     Args:
         name: "regularised" or "paper".
         epochs: passes over the labels, in the paper's recipe.
+        lens: under which layers get weight.
         options: `alpha` and `distance` of the loss where they are not to be the recipe's own.
     """
-    if name == "paper":
-        return lambda data, _: fit_as_the_paper(data, epochs=epochs, **options)
-    return lambda data, groups: fit_regularised(data, groups, **options)
+
+    def learn(data: Labelled, groups: Sequence[str]) -> Array:
+        rows = np.flatnonzero(data.uniform(lens))
+        weights = np.zeros(len(data.rows))
+        if name == "paper":
+            weights[rows] = fit_as_the_paper(data.of_rows(rows), epochs=epochs, **options)
+        else:
+            weights[rows] = fit_regularised(data.of_rows(rows), groups, **options)
+        return weights
+
+    return learn
 
 
 def fit(data: Labelled, loss: Loss) -> Array:
-    """Weights (L + 1,) that minimise the loss: L-BFGS from uniform weights, deterministic."""
+    """Weights (rows,) that minimise the loss: L-BFGS from uniform weights, deterministic."""
     found = minimize(loss, np.zeros(data.logits.shape[1]), args=(data,), jac=True, method="L-BFGS-B")
     weights: Array = softmax(found.x)
     return weights
@@ -46,12 +56,12 @@ def fit(data: Labelled, loss: Loss) -> Array:
 def fit_regularised(
     data: Labelled, groups: Sequence[str], *, alpha: float = 0.0, distance: Distance = "correlation"
 ) -> Array:
-    """Weights (L + 1,) drawn to uniform ones the more, the fewer groups of records there are to learn from."""
+    """Weights (rows,) drawn to uniform ones the more, the fewer groups of records there are to learn from."""
     return fit(data, Loss(alpha, distance, _PULL / len(set(groups))))
 
 
 def fit_as_the_paper(data: Labelled, *, alpha: float = 0.622, distance: Distance = "mse", epochs: int = 1) -> Array:
-    """Weights (L + 1,) by the paper's recipe: Adam, rate 0.01, batches of 4, v at 0 but for the last layer at 1."""
+    """Weights (rows,) by the paper's recipe: Adam, rate 0.01, batches of 4, v at 0 but for the last layer at 1."""
     loss, random = Loss(alpha=alpha, distance=distance), np.random.default_rng(_SEED)
     v = np.zeros(data.logits.shape[1])
     v[-1] = 1.0

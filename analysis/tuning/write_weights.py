@@ -27,7 +27,7 @@ def reweigh(
 
     Args:
         judge_dir: the judge.
-        weights: L + 1 numbers.
+        weights: 2 (L + 1) numbers.
         origin: how they came about, for `judge.json`.
         target: folder to write; the judge's own by default.
         overwrite: replace a judge at `target`.

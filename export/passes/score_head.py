@@ -6,7 +6,6 @@ from lager_onnx.export.decoder.locate import Anatomy
 from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.passes.score_position import at_score_position
 from lager_onnx.models.graph import OUTPUTS
-from lager_onnx.models.spec import Lens
 
 
 class ScoreHeadPass(ir.passes.InPlacePass):
@@ -16,30 +15,28 @@ class ScoreHeadPass(ir.passes.InPlacePass):
 
         h(L) (batch, sequence, hidden) ─ norm ─ unembedding ─ head ops ─► logits (batch, sequence, K)
 
-    After, lens "raw" (each `at` takes the score position: row sum of the mask - 1):
+    After (each `at` takes the score position: row sum of the mask - 1):
 
         h(0) ─ at ─┐
-        ...        ├ Concat (batch, L, hidden) ──┐
-        h(L-1) at ─┘                             ├ Concat ─ unembedding ─ head ops ─► layer_logits (batch, L + 1, K)
-        h(L) ─ at ─ norm (batch, 1, hidden) ─────┘
+        ...        ├ Concat ─┬──────── Concat ─ unembedding ─ head ops ─► layer_logits (batch, 2 (L + 1), K)
+        h(L) ─ at ─┘         └─ norm ────┘
 
         layer_logits ─ lager.layer_weights ─► logits ─ Softmax ─► probabilities ─ lager.scale_values ─► score
 
-    Where the last layer was `pruned` to the score position, h(L) comes so already. With lens "norm" all L + 1
-    rows go through the norm. Norm, unembedding and head operations are the checkpoint's own nodes, fed with
-    other rows; so soft caps, scalings and biases apply to every layer.
+    Where the last layer was `pruned` to the score position, h(L) comes so already. Norm, unembedding and head
+    operations are the checkpoint's own nodes, fed with other rows; so soft caps, scalings and biases apply to every
+    layer.
     """
 
     def __init__(
         self,
         anatomy: Anatomy,
         *,
-        lens: Lens,
         layer_weights: tuple[float, ...],
         values: tuple[float, ...],
         pruned: bool = False,
     ):
-        self.anatomy, self.lens, self.pruned = anatomy, lens, pruned
+        self.anatomy, self.pruned = anatomy, pruned
         self.layer_weights, self.values = layer_weights, values
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -52,13 +49,13 @@ class ScoreHeadPass(ir.passes.InPlacePass):
             for layer, value in enumerate(anatomy.residual_stream[:-1])
         ]  # each (batch, 1, hidden)
         rows.append(final if self.pruned else at_score_position(graph, final, "lager.hidden_state.last"))
-        normed_rows = rows[-1] if self.lens == "raw" else op(graph, "Concat", *rows, axis=1, name="lager.hidden_states")
+        stream = op(graph, "Concat", *rows, axis=1, name="lager.hidden_states")
         for node, index in norm_uses:
-            node.replace_input_with(index, normed_rows)
-        stacked = anatomy.normed
-        if self.lens == "raw":
-            stacked = op(graph, "Concat", *rows[:-1], anatomy.normed, axis=1, name="lager.hidden_states")
-        anatomy.unembedding.replace_input_with(0, stacked)
+            node.replace_input_with(index, stream)
+        head_uses = [(use.node, use.idx) for use in anatomy.normed.uses()]
+        both = op(graph, "Concat", stream, anatomy.normed, axis=1, name="lager.rows")
+        for node, index in head_uses:
+            node.replace_input_with(index, both)
         self._name_unembedding(graph)
         self._outputs(graph)
         graph.sort()

@@ -42,8 +42,8 @@ def plan_rotation(graph: ir.Graph) -> Rotation | None:
     if head is None or embedding is None or not written:
         return None
     all_norms = [node for node in graph if node.op_type == NORM]
-    readers, final = set(projections(graph, *READERS)), _final_norm(head)
-    norms = [norm for norm in all_norms if norm is not final and not _is_head_norm(norm)]
+    readers = set(projections(graph, *READERS))
+    norms = [norm for norm in all_norms if norm.inputs[0] is not head.outputs[0] and not _is_head_norm(norm)]
     weights = {id(norm_weight(norm)) for norm in all_norms}
     only_projections_read = all(readers.issuperset(_users(norm)) for norm in norms)
     if len(weights) != len(all_norms) or not only_projections_read or any(values is None for values in written):
@@ -124,28 +124,9 @@ def _is_head_norm(norm: ir.Node) -> bool:
     return norm.op_type == NORM and producer is not None and producer.op_type == "Reshape"
 
 
-def _final_norm(head: ir.Node) -> ir.Node:
-    """The norm before the unembedding: of the last row (lens raw) or of all (lens norm)."""
-    last = head.inputs[-1].producer() if head.inputs[-1] is not None else None
-    if last is not None and last.op_type == NORM:
-        return last
-    return next(use.node for use in head.outputs[0].uses())
-
-
 def _turn_back(graph: ir.Graph, head: ir.Node, rotation: Array) -> None:
     """Lets the score head see the stream as it was."""
-    norm = _final_norm(head)
-    weight = numpy_of(norm_weight(norm))
-    set_numpy(norm_weight(norm), np.ones_like(weight))
-    unrotated_normed = constant(graph, "lager.unrotate_normed", rotation.T * weight)
-    if norm.inputs[0] is head.outputs[0]:  # lens norm
-        users = [(use.node, use.idx) for use in norm.outputs[0].uses()]
-        turned = op(graph, "MatMul", norm.outputs[0], unrotated_normed)
-    else:
-        users = [(use.node, use.idx) for use in head.outputs[0].uses()]
-        below = op(graph, "Concat", *head.inputs[:-1], axis=1)
-        below = op(graph, "MatMul", below, constant(graph, "lager.unrotate", rotation.T))
-        last = op(graph, "MatMul", head.inputs[-1], unrotated_normed)
-        turned = op(graph, "Concat", below, last, axis=1)
+    users = [(use.node, use.idx) for use in head.outputs[0].uses()]
+    turned = op(graph, "MatMul", head.outputs[0], constant(graph, "lager.unrotate", rotation.T))
     for node, index in users:
         node.replace_input_with(index, turned)

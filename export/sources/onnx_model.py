@@ -133,8 +133,7 @@ class OnnxModel:
         """See `Source.layer_logits`: the graph as it was given, run layer by layer, with hidden states as outputs."""
         simple = self._simplified()
         anatomy = locate(simple, spec.num_layers)
-        last = anatomy.residual_stream[-1] if spec.lens == "norm" else anatomy.normed
-        names = [str(value.name) for value in (*anatomy.residual_stream[:-1], last)]
+        names = [str(value.name) for value in (*anatomy.residual_stream, anatomy.normed)]
         if rounded in ("fp16", "bf16"):
             _round_matrices(simple.graph, rounded, head=anatomy.unembedding.inputs[1])
             return self._run(simple, prompts, names, spec)
@@ -162,11 +161,11 @@ class OnnxModel:
         spec: JudgeSpec,
         head: ir.Model | None = None,
     ) -> Array:
-        """Layer logits by a graph that has the values `names`: h(0) ... h(L - 1), and what the head reads.
+        """Layer logits by a graph that has the values `names`: h(0) ... h(L), and what the unembedding reads.
 
-        `head` gives those of rows below the last one, where the graph cannot be entered behind its last sum.
+        `head` gives those of layers below the last one, where the graph cannot be entered behind its last sum.
         """
-        *stream, read_by_head = names
+        *stream, final, normed = names
         kept: list[dict[str, Array]] = [{} for _ in prompts]
 
         def see(prompt: int, arrays: dict[str, Array]) -> None:
@@ -180,8 +179,10 @@ class OnnxModel:
             raise VerificationError(f"{missing[0]} of the rewritten graph is not in {self.name}: nothing was kept")
         last = np.concatenate([sweep.output(LOGITS, index)[:, -1:] for index in sweep.prompts])
         below = np.concatenate([np.concatenate([found[name] for name in stream], axis=1) for found in kept])
-        above = _head(head or model, read_by_head, below.astype(kept[0][read_by_head].dtype))
-        logits = np.concatenate([above, last], axis=1)  # (prompts, L + 1, vocabulary)
+        above = np.concatenate([found[final] for found in kept])
+        raw = np.concatenate([below, above], axis=1).astype(kept[0][normed].dtype)
+        model = head or model
+        logits = np.concatenate([_head(model, normed, raw), _head(model, final, below.astype(above.dtype)), last], 1)
         return np.ascontiguousarray(logits[..., list(spec.score_token_ids)], dtype=np.float32)
 
     def _simplified(self) -> ir.Model:

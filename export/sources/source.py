@@ -86,7 +86,7 @@ class Source(Protocol):
         """Cosines and sines by kind of rotary embedding, each (positions, rotary size / 2)."""
 
     def layer_logits(self, prompts: Sequence[list[int]], spec: JudgeSpec, rounded: Precision | None = None) -> Array:
-        """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, L + 1, K).
+        """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, 2 (L + 1), K).
 
         It knows nothing of how the exporter rewrites graphs. With `rounded`, the body's matrices are rounded to 16 bits
         as the judge's are.

@@ -39,16 +39,16 @@ def oracle_layer_logits(
     spec: JudgeSpec,
     rounded: Precision | None = None,
 ) -> Array:
-    """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, L + 1, K).
+    """z(l) = W h(l) + b of docs/method.md, section 1, at the last token of every prompt, (prompts, 2 (L + 1), K).
 
-    Row L is read from the model's own logits, rows below from what the decoder layers are given: whether the last of
-    the hidden states has been through the final norm differs between families and does not matter here.
+    The last row is the model's own logits. Hidden states are what the decoder layers and the final norm are given:
+    whether the last of `output_hidden_states` has been through the norm differs between families.
 
     Args:
         model: without weights, or with them.
         tensors: under the names of its parameters; read once for all prompts, or twice where some are long.
         prompts: token ids.
-        spec: the judge's lens and score tokens.
+        spec: the judge's score tokens.
         rounded: 16 bits to which a judge rounds the matrices of its body.
     """
     found: dict[int, Array] = {}
@@ -71,14 +71,14 @@ def _of_batch(model: PreTrainedModel, prompts: Sequence[list[int]], spec: JudgeS
     arguments: dict[str, Any] = {"logits_to_keep": kept}
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         arguments, where = {}, last
-    with _layer_inputs(model, rows, last) as hidden_states:
+    with _layer_inputs(model, rows, last) as hidden_states, _final_norm(model) as found:
         output = model(input_ids=ids, attention_mask=mask, use_cache=False, **arguments)
+    norm, final = found[-1]
     below = torch.stack(hidden_states, dim=1)  # (prompts, L, hidden)
-    if spec.lens == "norm":
-        below = _final_norm(model)(below)
-    selected = list(spec.score_token_ids)
-    layer_logits = torch.cat([_head(model, below)[..., selected], output.logits[rows, where][:, None, selected]], 1)
-    return layer_logits.float().numpy()
+    raw = torch.cat([below, final[rows, last][:, None]], dim=1)
+    above = output.logits[rows, where][:, None]
+    logits = torch.cat([_head(model, raw), _head(model, norm(below)), above], dim=1)
+    return logits[..., list(spec.score_token_ids)].float().numpy()
 
 
 @contextmanager
@@ -115,22 +115,37 @@ class _Given(BaseModelOutputWithPast):  # type: ignore[misc]
         return None
 
 
-def _head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """The checkpoint's own logits of any hidden states: (batch, n, hidden) to (batch, n, vocabulary)."""
+def _decoder(model: PreTrainedModel) -> torch.nn.Module:
     decoder = model.get_decoder()
     if decoder is model:  # an architecture that does not name its decoder
         decoder = model.base_model
+    assert isinstance(decoder, torch.nn.Module)
+    return decoder
+
+
+def _head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """The checkpoint's own logits of any hidden states: (batch, n, hidden) to (batch, n, vocabulary)."""
     given = _Given(last_hidden_state=hidden)
-    with patch.object(decoder, "forward", lambda *_args, **_kwargs: given):
+    with patch.object(_decoder(model), "forward", lambda *_args, **_kwargs: given):
         logits: torch.Tensor = model(input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long)).logits
     return logits
 
 
-def _final_norm(model: PreTrainedModel) -> torch.nn.Module:
-    norm = getattr(model.get_decoder(), "norm", None)
-    if not isinstance(norm, torch.nn.Module):
-        raise ExportError(f"{type(model).__name__} has no final norm under the name 'model.norm': lens 'norm' needs it")
-    return norm
+@contextmanager
+def _final_norm(model: PreTrainedModel) -> Iterator[list[tuple[torch.nn.Module, torch.Tensor]]]:
+    """Keeps the last module that the decoder runs by itself, which is its final norm, and what it is given."""
+    found: list[tuple[torch.nn.Module, torch.Tensor]] = []
+
+    def keep(module: torch.nn.Module, arguments: tuple[Any, ...], _output: Any) -> None:
+        found[:] = [(module, arguments[0])]
+
+    parts = [part for part in _decoder(model).children() if not isinstance(part, torch.nn.ModuleList)]
+    hooks = [part.register_forward_hook(keep) for part in parts]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _round_matrix(head: str, dtype: torch.dtype, name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,7 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
 
     Args:
         got: the graph's outputs.
-        expected: (prompts, L + 1, K).
+        expected: (prompts, 2 (L + 1), K).
         spec: what the judge is.
         lengths: of the prompts, in tokens.
         source: what gave them.
@@ -59,10 +59,10 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
     parity = _compare(got, expected, spec, lengths)
     _check(parity, spec, source)
     logger.info(
-        "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (row %d, relative), "
+        "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (%s, relative), "
         "logits %.1e (relative), probabilities %.1e, score %.1e",
-        parity.prompts, *parity.lengths, parity.layer_logits, parity.worst_layer, parity.logits, parity.probabilities,
-        parity.score,
+        parity.prompts, *parity.lengths, parity.layer_logits, spec.rows[parity.worst_row], parity.logits,
+        parity.probabilities, parity.score,
     )  # fmt: skip
     return parity
 
@@ -105,7 +105,7 @@ def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: l
     by_layer = np.abs(got["layer_logits"] - expected).max(axis=(0, 2)) / np.abs(expected).max(axis=(0, 2))
     return Parity(
         layer_logits=float(by_layer.max()),
-        worst_layer=int(by_layer.argmax()),
+        worst_row=int(by_layer.argmax()),
         logits=float(np.abs(got["logits"] - logits).max() / np.abs(logits).max()),
         probabilities=float(np.abs(got["probabilities"] - probabilities).max()),
         score=float(np.abs(got["score"] - score).max()),
@@ -120,7 +120,7 @@ def _check(parity: Parity, spec: JudgeSpec, source: Source) -> None:
     if not (parity.layer_logits <= limits.layer_logits and parity.score <= limits.score * width):
         raise VerificationError(
             f"the exported judge disagrees with {source.oracle}: layer logits by {parity.layer_logits:.2e} "
-            f"(row {parity.worst_layer}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
+            f"({spec.rows[parity.worst_row]}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
             f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept. "
             "The exporter may not know this architecture; --no-verify writes the judge all the same"
         )

@@ -146,7 +146,7 @@ def test_the_evaluated_gain_is_the_analytic_one(planted_at: tuple[int, ...]) -> 
     signal[list(planted_at)], noise[list(planted_at)] = 2.0, 1.0
     train = gaussian_judge(1000, signal, noise, seed=0)
     tuned = fit_regularised(train, [str(row) for row in range(1000)])
-    uniform = np.full(8, 1 / 8)
+    uniform = train.uniform()
     assert set(np.argsort(tuned)[-len(planted_at) :]) == set(planted_at)
     best = signal / noise**2 / (signal / noise**2).sum()
     expected = analytic_spearman(tuned, signal, noise) - analytic_spearman(uniform, signal, noise)

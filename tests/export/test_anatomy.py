@@ -90,13 +90,12 @@ def test_a_stream_without_an_embedding_is_refused() -> None:
         locate(model, 1)
 
 
-@pytest.mark.parametrize("lens", ["raw", "norm"])
-def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> None:
+def test_the_head_reads_every_layer_at_the_score_position(tmp_path) -> None:
     head = ("Div", "Tanh", "Mul", "Add")
-    weights, values = (0.2, 0.5, 0.3), (1.0, 2.0, 4.0)
+    weights, values = (0.2, 0.3, 0.1, 0.0, 0.1, 0.3), (1.0, 2.0, 4.0)
     model = decoder(2, head=head)
     tensors = {name: value.const_value.numpy() for name, value in model.graph.initializers.items()}
-    ScoreHeadPass(locate(model, 2), lens=lens, layer_weights=weights, values=values)(model)
+    ScoreHeadPass(locate(model, 2), layer_weights=weights, values=values)(model)
     ir.save(model, tmp_path / "judge.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "judge.onnx", providers=["CPUExecutionProvider"])
     ids = np.array([[4, 9, 2, 7], [3, 5, 0, 0]])
@@ -115,10 +114,8 @@ def test_the_head_reads_every_layer_at_the_score_position(lens, tmp_path) -> Non
         for branch in ("attention", "mlp"):
             hidden = hidden + hidden @ tensors[f"{branch}.{layer}"] + tensors[f"{branch}.{layer}.bias"]
         rows.append(hidden)
-    rows = [
-        row / (np.abs(row).max(-1, keepdims=True) + 1e-6) if lens == "norm" or i == 2 else row
-        for i, row in enumerate(rows)
-    ]
+    normed = [row / (np.abs(row).max(-1, keepdims=True) + 1e-6) for row in rows]
+    rows += normed
     z = np.stack([np.tanh(row @ tensors["unembedding"] / 3) * 3 + tensors["head.bias"] for row in rows], axis=1)
     aggregated = np.einsum("l,blk->bk", weights, z)
     probabilities = np.exp(aggregated) / np.exp(aggregated).sum(-1, keepdims=True)

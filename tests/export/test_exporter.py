@@ -36,12 +36,13 @@ def test_every_option_reaches_the_judge(tiny_checkpoint: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     spec = JudgeSpec.load(tmp_path / "judge")
     assert spec.scale.labels == ("bad", "ok", "good")
-    assert (spec.lens, spec.layers, spec.precision) == ("norm", (0, 4), "bf16")
-    assert spec.layer_weights == (0.5, 0, 0, 0, 0.5)
+    assert spec.precision == "bf16"
+    assert spec.layer_weights == (0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0.5)
+    assert spec.weights_origin == "untuned: uniform over 2 of 5 layers, lens norm"
     assert spec.template.text == "{question}\n\n{answer_text}"
     assert spec.score_tokens == (" bad", " ok", " good")
     (grade,) = Judge.load(tmp_path / "judge", device="cpu").score([{"question": "Well?", "answer_text": "Yes."}])
-    logits = (grade.layer_logits[0] + grade.layer_logits[4]) / 2
+    logits = (grade.layer_logits[5] + grade.layer_logits[9]) / 2
     probabilities = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(grade.distribution, probabilities, atol=1e-6)
     assert grade.score == pytest.approx(float(probabilities @ [0, 1, 2]), abs=1e-5)

@@ -15,7 +15,6 @@ from lager_onnx.export import export_judge
 from lager_onnx.export.sources import onnx_fused, onnx_model
 from lager_onnx.models.errors import CheckpointError, ExportError, LagerError, VerificationError
 from lager_onnx.models.precisions import Precision
-from lager_onnx.models.spec import Lens
 from support.tiny import HEAD, VARIANTS, make_checkpoint
 
 FUSED = Path(__file__).parents[1] / "fixtures" / "fused"
@@ -26,11 +25,10 @@ def layer_logits(judge: Path) -> np.ndarray:
     return np.stack([grade.layer_logits for grade in Judge.load(judge, device="cpu").score(RECORDS)])
 
 
-@pytest.mark.parametrize("lens", ["raw", "norm"])
-def test_it_is_the_judge_of_the_checkpoint(lens: Lens, tmp_path: Path) -> None:
+def test_it_is_the_judge_of_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS["qwen3"], head=HEAD)
-    export_judge(checkpoint, tmp_path / "expected", lens=lens, template="brief", verify_judge=False)
-    spec = export_judge(FUSED / "qwen3" / "model.onnx", tmp_path / "judge", lens=lens, template="brief")
+    export_judge(checkpoint, tmp_path / "expected", template="brief", verify_judge=False)
+    spec = export_judge(FUSED / "qwen3" / "model.onnx", tmp_path / "judge", template="brief")
     assert spec.parity is not None
     assert spec.parity.layer_logits < 1e-4
     expected = layer_logits(tmp_path / "expected")

@@ -26,7 +26,6 @@ from lager_onnx.export.sources.hf_chat import HfChat
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.models.errors import CheckpointError, VerificationError
 from lager_onnx.models.precisions import Precision
-from lager_onnx.models.spec import Lens
 from support.tiny import HEAD, VARIANTS, make_checkpoint, make_tokenizer
 
 RECORDS = [{"instruction": "Name a prime.", "response": "Seven. " * number} for number in (1, 9)]
@@ -54,16 +53,16 @@ def layer_logits(judge: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("variant", "past", "lens"),
+    ("variant", "past"),
     [
-        ("llama-tied-biases", False, "norm"), ("llama-rope-scaling", True, "raw"), ("qwen3", True, "raw"),
-        ("gemma3", True, "norm"), ("phi3", False, "raw"), ("granite", True, "raw"), ("olmo2", False, "raw"),
+        ("llama-tied-biases", False), ("llama-rope-scaling", True), ("qwen3", True), ("gemma3", True),
+        ("phi3", False), ("granite", True), ("olmo2", False),
     ],
 )  # fmt: skip
-def test_it_is_the_judge_of_the_checkpoint(variant: str, past: bool, lens: Lens, tmp_path: Path) -> None:
+def test_it_is_the_judge_of_the_checkpoint(variant: str, past: bool, tmp_path: Path) -> None:
     checkpoint, model = exported(tmp_path, variant, past=past)
-    export_judge(checkpoint, tmp_path / "expected", lens=lens, template="brief", verify_judge=False)
-    spec = export_judge(model, tmp_path / "judge", lens=lens, template="brief")
+    export_judge(checkpoint, tmp_path / "expected", template="brief", verify_judge=False)
+    spec = export_judge(model, tmp_path / "judge", template="brief")
     assert spec.parity is not None
     assert spec.parity.layer_logits < 1e-4
     expected = layer_logits(tmp_path / "expected")

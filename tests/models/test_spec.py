@@ -20,7 +20,7 @@ def test_json_round_trip(tiny_judge: Path, tmp_path: Path) -> None:
         (lambda spec: spec.update(format="other"), "not written by lager-onnx"),
         (lambda spec: spec.update(format_version=99), "format version 99"),
         (lambda spec: spec.update(surprise=1), "damaged"),
-        (lambda spec: spec["layer_weights"].pop(), "4 layer weights for 5 rows"),
+        (lambda spec: spec["layer_weights"].pop(), "9 layer weights for 10 rows"),
         (lambda spec: spec["score_token_ids"].pop(), "4 score tokens for 5 labels"),
         (lambda spec: spec["scale"].update(values=[1, 1, 1, 1, 1]), "same value"),
     ],

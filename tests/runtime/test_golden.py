@@ -17,7 +17,7 @@ ALLOWED = {"fp32": 1e-4, "int8": 5e-3, "int4": 3e-2}
 def test_scores_are_the_golden_ones(precision: str, tiny_judges: dict[str, Path]) -> None:
     grades = Judge.load(tiny_judges[precision], device="cpu").score(GOLDEN["records"])
     expected = np.array([row["score"] for row in GOLDEN[precision]])
-    assert np.ptp(expected) > 0.4  # they differ between records, or anything would agree
+    assert np.ptp(expected) > 0.35  # they differ between records, or anything would agree
     np.testing.assert_allclose([grade.score for grade in grades], expected, atol=4 * ALLOWED[precision])
     if precision == "fp32":
         for grade, row in zip(grades, GOLDEN[precision], strict=True):

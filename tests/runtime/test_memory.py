@@ -46,7 +46,7 @@ def test_a_judge_says_the_same_however_its_weights_are_held(
             packing = choose_packing(graph, precision)
             assert (packing.packed, packing.every_core) == (packed, every_core)
             scores.append([grade.score for grade in Judge.load(judge, device="cpu").score(RECORDS)])
-        np.testing.assert_allclose(scores[1:], [scores[0]] * 2, atol=0.02 if precision == "int4" else 1e-4)
+        np.testing.assert_allclose(scores[1:], [scores[0]] * 2, atol=0.04 if precision == "int4" else 1e-4)
     assert "they stay in the mapped file" in caplog.text
 
 

@@ -18,9 +18,10 @@ from lager_onnx.commands.options import MEMORY, PATH
     "--lens",
     type=click.Choice(["raw", "norm"]),
     default="raw",
-    help="raw reads every layer as it is, as the paper does; norm after the final norm (logit lens).",
+    help="Which rows get weight before tuning: raw, every layer as it is, as the paper does; or norm, behind the final "
+    "norm (logit lens). A judge holds both.",
 )
-@click.option("--layers", default="all", help="Rows that get weight: all, upper-half, or a list such as 0,12-20,-1.")
+@click.option("--layers", default="all", help="Layers that get weight: all, upper-half, or a list such as 0,12-20,-1.")
 @click.option(
     "--template",
     default="direct",

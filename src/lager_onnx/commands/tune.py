@@ -95,7 +95,9 @@ def tune(
         read = gradable(judge, read)
     rows = read.rows
     graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
-    given = {name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None
+    }
     learn = tuning.recipe(recipe, epochs=epochs, **given)
     try:
         found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
