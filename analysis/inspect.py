@@ -12,7 +12,7 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 def describe(spec: JudgeSpec) -> str:
     """Where a judge came from, how far it was checked, and its layer weights as bars."""
     facts = {
-        "checkpoint": f"{spec.source.checkpoint} ({spec.source.architecture}, {spec.num_layers} layers)",
+        "checkpoint": f"{spec.source.checkpoint} ({spec.source.architecture}, {spec.describe_layers()})",
         "scale": f"{spec.scale}, tokens {' '.join(map(repr, spec.score_tokens))}",
         "precision": spec.precision + (", products in 16 bits too" if spec.arithmetic != "fp32" else ""),
         "template": spec.template.name,

@@ -15,7 +15,7 @@ added with one weight a layer ({weights_origin}) and turned into the expected sc
 
 | | |
 |---|---|
-| architecture | {architecture}, {num_layers} layers |
+| architecture | {architecture}, {layers} |
 | body's weights | {precision} (arithmetic and score head are float32) |
 | prompt template | {template} |
 | answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
@@ -45,7 +45,7 @@ def model_card(spec: JudgeSpec) -> str:
         scale=spec.scale,
         weights_origin=spec.weights_origin,
         architecture=spec.source.architecture,
-        num_layers=spec.num_layers,
+        layers=spec.describe_layers(),
         precision=spec.precision,
         template=spec.template.name,
         answer_prefix=spec.chat.answer_prefix,

@@ -39,7 +39,7 @@ class Parity:
 
     Attributes:
         layer_logits: largest over the rows of |difference| / largest |logit| of that row.
-        worst_row: where that was.
+        worst_row: where that was, such as "norm 12".
         logits: largest difference of the aggregated logits, relative to the largest one.
         probabilities: largest difference, absolute.
         score: largest difference, in units of the scale.
@@ -48,7 +48,7 @@ class Parity:
     """
 
     layer_logits: float
-    worst_row: int
+    worst_row: str
     logits: float
     probabilities: float
     score: float
@@ -99,6 +99,7 @@ class JudgeSpec:
         score_tokens: text of the K score tokens, as they follow the answer prefix.
         score_token_ids: their ids.
         num_layers: L, the number of decoder layers; there are 2 (L + 1) rows of layer logits, see `rows`.
+        layers_cut: decoder layers of the checkpoint above those, which `lager cut` took away.
         layer_weights: 2 (L + 1) weights, the content of the graph's `lager.layer_weights`.
         weights_origin: how the weights came about.
         template: prompt template.
@@ -129,6 +130,7 @@ class JudgeSpec:
     source: Origin
     versions: dict[str, str]
     arithmetic: Precision = "fp32"
+    layers_cut: int = 0
     parity: Parity | None = None
     agreement: Agreement | None = None
     checksums: dict[str, str] = field(default_factory=dict)
@@ -150,6 +152,11 @@ class JudgeSpec:
     def rows(self) -> tuple[Row, ...]:
         """What each of the layer weights is of."""
         return rows_of(self.num_layers)
+
+    def describe_layers(self) -> str:
+        """How many layers there are, for people."""
+        cut = f" of {self.num_layers + self.layers_cut}, those above cut off" if self.layers_cut else ""
+        return f"{self.num_layers} layers{cut}"
 
     def to_json(self) -> str:
         """The text of `judge.json`."""

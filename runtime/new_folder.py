@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,14 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
                 folder.rename(target)
         except OSError as error:
             raise cannot_write(target, error) from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Another name for a file, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _refuse(target: Path, *, overwrite: bool) -> None:

@@ -106,6 +106,7 @@ COMMANDS = {
     "bench": ("cpu", []),
     "evaluate": ("cpu,tune", ["in.jsonl"]),
     "tune": ("cpu,tune", ["in.jsonl", "--dry-run"]),
+    "cut": ("cpu,tune", ["--depth", "2", "-o", "other"]),
     "export": ("cpu,export", ["other"]),
 }
 

@@ -1,7 +1,5 @@
 """Gives a judge other layer weights; its large weights are not written again."""
 
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
 from lager_onnx.runtime.folder import checksum, read_spec
 from lager_onnx.runtime.graph_file import edit_graph
-from lager_onnx.runtime.new_folder import new_folder
+from lager_onnx.runtime.new_folder import link_or_copy, new_folder
 
 _REWRITTEN = (GRAPH_FILE, SPEC_FILE, CARD_FILE)
 
@@ -41,7 +39,7 @@ def reweigh(
     with new_folder(target or judge_dir, overwrite=overwrite or same) as folder:
         for file in judge_dir.iterdir():
             if file.is_file() and file.name not in _REWRITTEN:
-                _link(file, folder / file.name)
+                link_or_copy(file, folder / file.name)
         spec = replace(
             spec,
             layer_weights=tuple(float(weight) for weight in np.asarray(weights, dtype=np.float32)),
@@ -52,10 +50,3 @@ def reweigh(
         (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
         (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
     return spec
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

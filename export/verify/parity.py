@@ -61,7 +61,7 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
     logger.info(
         "    largest differences over %d prompts of %d to %d tokens: layer_logits %.1e (%s, relative), "
         "logits %.1e (relative), probabilities %.1e, score %.1e",
-        parity.prompts, *parity.lengths, parity.layer_logits, spec.rows[parity.worst_row], parity.logits,
+        parity.prompts, *parity.lengths, parity.layer_logits, parity.worst_row, parity.logits,
         parity.probabilities, parity.score,
     )  # fmt: skip
     return parity
@@ -105,7 +105,7 @@ def _compare(got: dict[str, Array], expected: Array, spec: JudgeSpec, lengths: l
     by_layer = np.abs(got["layer_logits"] - expected).max(axis=(0, 2)) / np.abs(expected).max(axis=(0, 2))
     return Parity(
         layer_logits=float(by_layer.max()),
-        worst_row=int(by_layer.argmax()),
+        worst_row=str(spec.rows[int(by_layer.argmax())]),
         logits=float(np.abs(got["logits"] - logits).max() / np.abs(logits).max()),
         probabilities=float(np.abs(got["probabilities"] - probabilities).max()),
         score=float(np.abs(got["score"] - score).max()),
@@ -120,7 +120,7 @@ def _check(parity: Parity, spec: JudgeSpec, source: Source) -> None:
     if not (parity.layer_logits <= limits.layer_logits and parity.score <= limits.score * width):
         raise VerificationError(
             f"the exported judge disagrees with {source.oracle}: layer logits by {parity.layer_logits:.2e} "
-            f"({spec.rows[parity.worst_row]}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
+            f"({parity.worst_row}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
             f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept. "
             "The exporter may not know this architecture; --no-verify writes the judge all the same"
         )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lager_onnx.commands.bench import bench
+from lager_onnx.commands.cut import cut
 from lager_onnx.commands.evaluate import evaluate
 from lager_onnx.commands.export import export
 from lager_onnx.commands.inspect import inspect
@@ -93,5 +94,5 @@ class _OneLine(logging.Formatter):
         return visible(super().format(record))
 
 
-for _command in (export, prompt, score, select, tune, evaluate, inspect, bench):
+for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench):
     main.add_command(_command)

@@ -12,7 +12,7 @@ _EXTRA_OF: Final = {
     "huggingface_hub": "cpu,export", "jinja2": "cpu,export", "pyarrow": "cpu,parquet",
 }  # fmt: skip
 # What a command needs besides, so that one installation is enough.
-_EXTRA_OF_COMMAND: Final = {"export": "cpu,export", "tune": "cpu,tune", "evaluate": "cpu,tune"}
+_EXTRA_OF_COMMAND: Final = {"export": "cpu,export", "tune": "cpu,tune", "cut": "cpu,tune", "evaluate": "cpu,tune"}
 
 
 def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageError | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lager_onnx.analysis.cut import cut
 from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of
@@ -26,6 +27,7 @@ def test_layer_logits_are_pytorch_s(variant: str, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
     assert family_of(type(model).__name__) is not None
     compare(tmp_path / "judge", spec, model)
+    cut(tmp_path / "judge", tmp_path / "cut", depth=2)  # which compares the two
 
 
 def compare(judge: Path, spec: JudgeSpec, model: PreTrainedModel) -> None:

@@ -1,0 +1,156 @@
+"""Cuts a judge behind its last useful layer: a shallower one, that says the same for less."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from lager_onnx.analysis.shallow_graph import cut_graph
+from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
+from lager_onnx.models.model_card import model_card
+from lager_onnx.models.precisions import Precision
+from lager_onnx.models.spec import (
+    CARD_FILE,
+    CHECKED_FILES,
+    CONFIG_FILE,
+    GRAPH_FILE,
+    SPEC_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    JudgeSpec,
+)
+from lager_onnx.runtime.folder import check_graph, checksum, read_spec, start_checking
+from lager_onnx.runtime.graph_file import edit_graph
+from lager_onnx.runtime.new_folder import link_or_copy, new_folder
+from lager_onnx.runtime.session import open_session, run_graph
+
+_PAGE: Final = 4096  # where tensors begin, so that they can be mapped one by one
+_AT_ONCE: Final = 1 << 24  # bytes
+# Of a row's largest logit: kernels for one row and for many differ; in 4 bits they round activations otherwise.
+_APART: Final[dict[Precision, float]] = {"fp32": 1e-4, "fp16": 1e-4, "bf16": 1e-4, "int8": 1e-3, "int4": 0.1}
+_LENGTHS: Final = (1, 17, 120)  # tokens of the prompts on which both judges are compared
+
+
+def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: bool = False) -> JudgeSpec:
+    """Writes a judge without the layers above `depth`, and compares it with the whole one; needs no checkpoint.
+
+    Weights of rows that remain stay as they are; where rows with weight are cut off, the others are scaled to the same
+    sum. Of a judge that is cut, "the last layer" is the last that is left, behind the final norm.
+
+    Args:
+        judge_dir: the judge.
+        target: folder to write.
+        depth: decoder layers to keep, 1 to L - 1; by default, up to the last that has weight.
+        overwrite: replace a judge at `target`.
+
+    Returns:
+        What was written to `judge.json`.
+
+    Raises:
+        JudgeFolderError: no judge, or one whose graph is not what the exporter writes.
+        ScaleError: there is nothing to cut, or nothing would be left.
+        VerificationError: the two judges do not say the same; nothing is kept.
+        OutputError: `target` exists already.
+    """
+    whole = read_spec(judge_dir)
+    finish_checking = start_checking(judge_dir, whole)
+    depth = _depth(whole, depth)
+    kept = [index for index, row in enumerate(whole.rows) if row.layer <= depth]
+    spec = replace(
+        whole,
+        num_layers=depth,
+        layers_cut=whole.layers_cut + whole.num_layers - depth,
+        layer_weights=_kept_weights(whole, kept),
+    )
+    model = ir.load(judge_dir / GRAPH_FILE)
+    finish_checking()
+    check_graph(whole, model.metadata_props, judge_dir)
+    with new_folder(target, overwrite=overwrite) as folder:
+        cut_graph(model, depth, len(kept))
+        with (folder / WEIGHTS_FILE).open("wb") as file:
+            _copy_weights(model.graph, file, folder)
+        ir.save(model, folder / GRAPH_FILE)
+        edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
+        _compare(judge_dir, folder, kept, spec)
+        link_or_copy(judge_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+        (folder / CONFIG_FILE).write_text(_config(judge_dir / CONFIG_FILE, depth), encoding="utf-8")
+        (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
+        spec = replace(spec, checksums={name: checksum(folder / name) for name in CHECKED_FILES})
+        (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+    return spec
+
+
+def _depth(spec: JudgeSpec, wanted: int | None) -> int:
+    weighted = [row.layer for row, weight in zip(spec.rows, spec.layer_weights, strict=True) if weight]
+    depth = max(weighted) if wanted is None else wanted
+    if 1 <= depth < spec.num_layers:
+        return depth
+    whole = spec.num_layers
+    if wanted is None:
+        raise ScaleError(
+            f"the judge's weights reach up to layer {depth} of {whole}: say by --depth how many layers to keep, or "
+            "tune it first"
+        )
+    raise ScaleError(f"--depth {depth}: of this judge's {whole} layers, 1 to {whole - 1} can be kept")
+
+
+def _kept_weights(spec: JudgeSpec, kept: list[int]) -> tuple[float, ...]:
+    weights = np.asarray(spec.layer_weights)
+    left = weights[kept]
+    if not left.sum():
+        raise ScaleError("no row with weight would be left: keep more layers, or tune the judge first")
+    return tuple((left * (weights.sum() / left.sum())).tolist())
+
+
+def _copy_weights(graph: ir.Graph, file: BinaryIO, folder: Path) -> None:
+    """Writes the external weights that are still read, each at the beginning of a page."""
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if not isinstance(tensor, ir.ExternalTensor):
+            continue
+        file.write(bytes(-file.tell() % _PAGE))
+        start, left = file.tell(), tensor.length or tensor.nbytes
+        with Path(tensor.path).open("rb") as source:
+            source.seek(tensor.offset or 0)
+            while left:
+                left -= file.write(source.read(min(left, _AT_ONCE)))
+        value.const_value = ir.ExternalTensor(
+            WEIGHTS_FILE, start, file.tell() - start, tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()), name=value.name or "", base_dir=folder,
+        )  # fmt: skip
+
+
+def _compare(whole: Path, folder: Path, kept: list[int], spec: JudgeSpec) -> None:
+    """Holds the layer logits of the new judge against those of the whole one."""
+    random = np.random.default_rng(0)
+    prompts = [random.integers(0, spec.vocabulary, min(length, spec.context_length)).tolist() for length in _LENGTHS]
+    expected, got = (_layer_logits(each / GRAPH_FILE, prompts, spec.precision) for each in (whole, folder))
+    apart = np.abs(got - expected[:, kept]).max(axis=(0, 2)) / np.abs(expected[:, kept]).max(axis=(0, 2))
+    # Written so that a NaN fails.
+    if not (apart <= _APART[spec.precision]).all():
+        raise VerificationError(
+            f"the judge that was cut says something else: layer logits of {spec.rows[int(apart.argmax())]} are "
+            f"{apart.max():.1e} of the largest apart (allowed {_APART[spec.precision]:.0e}). Nothing was kept"
+        )
+
+
+def _layer_logits(graph: Path, prompts: list[list[int]], precision: Precision) -> npt.NDArray[np.float32]:
+    session = open_session(graph, device="cpu", precision=precision).session
+    return run_graph(session, prompts)["layer_logits"]
+
+
+def _config(path: Path, depth: int) -> str:
+    """The checkpoint's configuration, for as many layers as are left."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise JudgeFolderError(f"{path} cannot be read ({error}): export the judge again") from error
+    for part in (config, config.get("text_config")):
+        if isinstance(part, dict) and "num_hidden_layers" in part:
+            part["num_hidden_layers"] = depth
+    return json.dumps(config, indent=2) + os.linesep
