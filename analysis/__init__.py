@@ -1,1 +1,26 @@
-"""What needs people's labels: reading them, agreement, tuning; and pages that show what layers say."""
+"""What needs people's labels: reading them, agreement, tuning, cutting; and pages that show what layers say.
+
+from lager_onnx import Judge
+from lager_onnx.analysis import evaluate
+
+judge = Judge.load("judges/smollm2")
+evaluate(judge, [{"instruction": "Name a prime.", "response": "Seven.", "human_score": 5}, ...])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lager_onnx.analysis.depth.cut import cut
+    from lager_onnx.analysis.evaluation.evaluate import compare, evaluate
+
+__all__ = ["compare", "cut", "evaluate"]
+
+_HOME = {"compare": "evaluation.evaluate", "cut": "depth.cut", "evaluate": "evaluation.evaluate"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: each needs packages of its own."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'lager_onnx.analysis' has no attribute {name!r}")
+    return getattr(import_module(f"lager_onnx.analysis.{_HOME[name]}"), name)

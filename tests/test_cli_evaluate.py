@@ -2,15 +2,18 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from scipy.special import softmax
 from scipy.stats import rankdata, spearmanr
 
-from lager_onnx.analysis.evaluation.evaluate import evaluate
+from lager_onnx import Judge
+from lager_onnx.analysis import compare, evaluate
+from lager_onnx.analysis.evaluation.evaluate import beside_baselines
 from lager_onnx.analysis.evaluation.methods import best_layer, methods
 from lager_onnx.analysis.evaluation.metrics import (
     calibration_error,
@@ -21,6 +24,7 @@ from lager_onnx.analysis.evaluation.metrics import (
 from lager_onnx.analysis.evaluation.tables import as_csv, as_json, as_text
 from lager_onnx.analysis.labels.labelled import Labelled
 from lager_onnx.cli import main
+from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import codes, ranks, spearman
 
 VALUES = np.arange(1.0, 6.0)
@@ -91,7 +95,7 @@ def test_ties_count_in_kendall() -> None:
 def test_parts_and_leads(data: Labelled) -> None:
     groups = [str(row // 2) for row in range(60)]
     parts = {"criterion": ["a", "b"] * 30, "dataset": ["one"] * 60}
-    found = evaluate(data, groups, data.uniform(), parts, resamples=50)
+    found = beside_baselines(data, groups, data.uniform(), parts, resamples=50)
     assert [row.part for row in found[::5]] == ["all", "criterion=a", "criterion=b"]
     by_name = {row.method: row for row in found if row.part == "all"}
     judge, vanilla = by_name["LAGER as stored"], by_name["vanilla"]
@@ -106,15 +110,26 @@ def test_parts_and_leads(data: Labelled) -> None:
     assert len(json.loads(as_json(found))) == len(found) == len(list(csv.DictReader(as_csv(found).splitlines())))
 
 
-def test_the_command_writes_what_it_prints(tiny_judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+ROWS = [
+    {"instruction": "Name a prime.", "response": "good " * (row + 1), "human_score": 1 + row % 5, "criterion": name}
+    for row in range(10)
+    for name in ("fluency", "relevance")
+]
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rows = [
-        {"instruction": "Name a prime.", "response": "good " * (row + 1), "human_score": 1 + row % 5, "criterion": name}
-        for row in range(10)
-        for name in ("fluency", "relevance")
-    ]
-    labelled = tmp_path / "in.jsonl"
-    labelled.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def lager_evaluate(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments), "--device", "cpu", "--resamples", "20"])
+
+
+def test_the_command_writes_what_it_prints(tiny_judge: Path, labelled: Path, tmp_path: Path) -> None:
     arguments = ["evaluate", tiny_judge, labelled, "--device", "cpu", "--resamples", 20, "--ablations"]
     arguments += ["--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv"]
     arguments += ["--html", tmp_path / "out.html"]
@@ -130,3 +145,50 @@ def test_the_command_writes_what_it_prints(tiny_judge: Path, tmp_path: Path, mon
     assert page.count("<svg") == 2
     assert page.count("<pre>") == 10  # the largest disagreements
     assert "LAGER as stored" in page
+
+
+def test_the_functions_say_what_the_command_prints(tiny_judge: Path, labelled: Path) -> None:
+    found = evaluate(Judge.load(tiny_judge, device="cpu"), ROWS, resamples=20)
+    assert lager_evaluate(tiny_judge, labelled).stdout.rstrip() == as_text(found)
+    with pytest.raises(LabelError, match="record 1: no label in field 'rating'"):
+        evaluate(Judge.load(tiny_judge, device="cpu"), [{"rating": 3, **ROWS[0]}, ROWS[1]], label="rating")
+
+
+def test_judges_are_compared_on_the_same_resamples(
+    tiny_judges: dict[str, Path], labelled: Path, tmp_path: Path
+) -> None:
+    judges = [tiny_judges["fp32"], tiny_judges["int8"]]
+    result = lager_evaluate(*judges, labelled, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    rows = [row for row in json.loads((tmp_path / "out.json").read_text()) if row["part"] == "all"]
+    assert [row["method"] for row in rows] == ["fp32", "int8"]
+    loaded = [Judge.load(judge, device="cpu") for judge in judges]
+    labels = np.array([row["human_score"] for row in ROWS], dtype=float)
+    expected = [spearman(np.array([grade.score for grade in judge.score(ROWS)]), labels) for judge in loaded]
+    assert [row["spearman"]["value"] for row in rows] == pytest.approx(expected, abs=1e-6)
+    assert rows[0]["lead"] is None
+    assert rows[1]["lead"]["value"] == pytest.approx(expected[0] - expected[1], abs=1e-6)
+    same = compare([("one", loaded[0]), ("other", loaded[0])], ROWS, resamples=20)
+    assert [(row.lead.low, row.lead.high) for row in same if row.lead] == [(0, 0)] * 3  # all, and two criteria
+
+
+def test_templates_are_compared(tiny_judge: Path, labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("{response}\n\n{rubric}")
+    result = lager_evaluate(tiny_judge, labelled, "--templates", f"brief,{tmp_path / 'mine.txt'}")
+    assert result.exit_code == 0, result.output
+    assert "fp32, brief" in result.stdout
+    judge = Judge.load(tiny_judge, device="cpu")
+    assert judge.with_template("brief").score(ROWS[:1])[0].score == judge.score(ROWS[:1])[0].score
+    assert judge.with_template(str(tmp_path / "mine.txt")).prompt(ROWS[0]) != judge.prompt(ROWS[0])
+
+
+def test_what_cannot_be_compared(tiny_judge: Path, labelled: Path, tmp_path: Path) -> None:
+    several = lager_evaluate(tiny_judge, tiny_judge, labelled, "--html", tmp_path / "page.html")
+    assert several.exit_code == 2
+    assert "one judge" in several.stderr
+    assert "no template 'mine'" in lager_evaluate(tiny_judge, labelled, "--templates", "mine").stderr
+    judge = Judge.load(tiny_judge, device="cpu")
+    other = Judge.load(tiny_judge, device="cpu")
+    other.spec = replace(other.spec, scale=replace(other.spec.scale, values=(0.0, 1.0, 2.0, 3.0, 6.0)))
+    with pytest.raises(LabelError, match="wide grades on another scale than narrow"):
+        compare([("narrow", judge), ("wide", other)], ROWS)

@@ -1,53 +1,103 @@
-"""How well a judge agrees with people, beside every baseline."""
+"""How well a judge agrees with people, beside every baseline; and several judges, beside each other."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
-from tqdm import tqdm
 
-from lager_onnx.analysis.evaluation import metrics
-from lager_onnx.analysis.evaluation.methods import Method, best_layer, methods
-from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.evaluation.agreement import Agreement, agreements
+from lager_onnx.analysis.evaluation.methods import Method, best_layer, methods, weighted
 from lager_onnx.analysis.labels.groups import Rows
-from lager_onnx.analysis.labels.labelled import Array, Labelled
-from lager_onnx.models.method import pearson, spearman
+from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
+from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
+from lager_onnx.models.errors import LabelError
+from lager_onnx.models.method import spearman
+from lager_onnx.runtime.judge import Judge
 
-JUDGE = "LAGER as stored"
-Figure = Callable[[Method, Labelled], float]
-
-FIGURES: dict[str, Figure] = {
-    "spearman": lambda method, data: spearman(method.scores, data.labels),
-    "pearson": lambda method, data: pearson(method.scores, data.labels),
-    "kendall": lambda method, data: metrics.kendall(method.scores, data.labels),
-    "mae": lambda method, data: metrics.mean_absolute_error(method.scores, data.labels),
-    "kappa": lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values),
-    "ece": lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values),
-}
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One method on one part of the records.
-
-    Attributes:
-        part: "all", or a field and its value, such as "criterion=fluency".
-        records: how many.
-        method: its name.
-        figures: of `FIGURES`, with intervals.
-        distinct: number of different scores.
-        lead: Spearman of the judge less this method's, on the same resamples; None for the judge itself.
-    """
-
-    part: str
-    records: int
-    method: str
-    figures: dict[str, Interval]
-    distinct: int
-    lead: Interval | None
+JUDGE: Final = "LAGER as stored"
+BY: Final = ("dataset", "criterion")
 
 
 def evaluate(
+    judge: Judge,
+    records: LabelledRecords | Iterable[Mapping[str, Any]],
+    *,
+    label: str = "human_score",
+    by: Sequence[str] = BY,
+    ablations: bool = False,
+    resamples: int = 1000,
+) -> list[Agreement]:
+    """Compares a judge with labels, beside every baseline, all of them read from the same layer logits.
+
+        evaluate(Judge.load("judges/smollm2"), [{"instruction": ..., "response": ..., "human_score": 4}, ...])
+
+    Args:
+        judge: the judge; its layer logits are kept in the cache folder.
+        records: with a label each. Those of one `group`, or of the same instruction and response, belong together.
+        label: the field that holds it.
+        by: fields by whose values the records are split.
+        ablations: add all combinations of max, expectation, logits and probabilities.
+        resamples: of the bootstrap behind the intervals, which draws whole groups.
+
+    Returns:
+        One agreement a part and method, the judge's being called `LAGER as stored`.
+
+    Raises:
+        LabelError: a label is missing, no number, or out of the judge's scale.
+        RecordError: a record that cannot be graded.
+    """
+    rows = as_labelled(records, judge.spec.scale, field=label).rows
+    stored = np.asarray(judge.spec.layer_weights)
+    return beside_baselines(
+        labelled_logits(judge, rows), [row.group for row in rows], stored, _parts(rows, by),
+        ablations=ablations, resamples=resamples,
+    )  # fmt: skip
+
+
+def compare(
+    judges: Iterable[tuple[str, Judge]],
+    records: LabelledRecords | Iterable[Mapping[str, Any]],
+    *,
+    label: str = "human_score",
+    by: Sequence[str] = BY,
+    resamples: int = 1000,
+) -> list[Agreement]:
+    """Compares several judges, or one under several templates, with the same labels; intervals are paired.
+
+    Args:
+        judges: with what to call them, the one first that others are compared with. One is needed at a time.
+        records: as for `evaluate`.
+        label: the field that holds a label.
+        by: fields by whose values the records are split.
+        resamples: of the bootstrap.
+
+    Returns:
+        One agreement a part and judge.
+
+    Raises:
+        LabelError: as for `evaluate`; or the judges' scales differ.
+        RecordError: a record that one of them cannot grade; says which.
+    """
+    found: dict[str, Method] = {}
+    rows: list[LabelledRecord] = []
+    first: Labelled | None = None
+    for name, judge in judges:
+        labelled = as_labelled(records, judge.spec.scale, field=label)
+        rows, records = labelled.rows, labelled
+        data = labelled_logits(judge, rows)
+        first = first or data
+        if set(data.values) != set(first.values):
+            raise LabelError(f"{name} grades on another scale than {next(iter(found))}: compare judges of one scale")
+        found[name] = weighted(name, data, np.asarray(judge.spec.layer_weights))
+    if first is None:
+        raise LabelError("there is no judge to compare")
+    return agreements(
+        lambda chosen: [method.at(chosen) for method in found.values()], first, [row.group for row in rows],
+        _parts(rows, by), leader=next(iter(found)), resamples=resamples,
+    )  # fmt: skip
+
+
+def beside_baselines(
     data: Labelled,
     groups: Sequence[str],
     stored: Array,
@@ -56,45 +106,23 @@ def evaluate(
     ablations: bool = False,
     resamples: int = 1000,
 ) -> list[Agreement]:
-    """Compares every method with the labels, over all records and over every part of them.
+    """The same as `evaluate`, of layer logits.
 
     Args:
         data: layer logits and labels.
-        groups: of every record; intervals resample whole groups.
-        stored: the judge's layer weights.
-        parts: for each field to split by, its value in every record; fields with one value only are passed over.
+        groups: of every record.
+        stored: the judge's layer weights, (2 (L + 1),).
+        parts: for each field to split by, its value in every record.
         ablations: see `methods`.
         resamples: of the bootstrap.
     """
-    every = np.arange(len(data.labels))
-    rows = {"all": every}
-    for field, values in parts.items():
-        named = np.asarray(values)
-        if len(set(values)) > 1:
-            rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
-    found = []
-    for part, chosen in tqdm(rows.items(), unit=" parts", disable=None, leave=False):
-        drawn = Resamples.of_groups([groups[int(row)] for row in chosen], resamples)
-        found += _compare(part, data.at(chosen), drawn, stored, ablations=ablations)
-    return found
+
+    def read(chosen: Rows) -> list[Method]:
+        some = data.at(chosen)
+        return [*methods(some, stored, ablations=ablations), best_layer(some, spearman)]
+
+    return agreements(read, data, groups, parts, leader=JUDGE, resamples=resamples)
 
 
-def _compare(part: str, data: Labelled, resamples: Resamples, stored: Array, *, ablations: bool) -> list[Agreement]:
-    compared = [*methods(data, stored, ablations=ablations), best_layer(data, spearman)]
-    sampled = {
-        method.name: {name: resamples.sample(_of(figure, method, data)) for name, figure in FIGURES.items()}
-        for method in compared
-    }
-    agreements = []
-    for method in compared:
-        figures = {name: figure.interval for name, figure in sampled[method.name].items()}
-        ahead = (sampled[JUDGE]["spearman"] - sampled[method.name]["spearman"]).interval
-        lead = None if method.name == JUDGE else ahead
-        distinct = len(np.unique(np.round(method.scores, 6)))
-        agreements.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
-    return agreements
-
-
-def _of(figure: Figure, method: Method, data: Labelled) -> Callable[[Rows], float]:
-    """The figure as a function of rows."""
-    return lambda rows: figure(Method(method.name, method.scores[rows], method.probabilities[rows]), data.at(rows))
+def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
+    return {field: [str(row.record.get(field, "")) for row in rows] for field in by}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.method import aggregate, expected_score, softmax
 
@@ -23,6 +24,10 @@ class Method:
     scores: Array
     probabilities: Array
 
+    def at(self, records: Rows) -> "Method":
+        """What it says of some of the records."""
+        return Method(self.name, self.scores[records], self.probabilities[records])
+
 
 def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[Method]:
     """The methods of the paper's tables.
@@ -34,10 +39,10 @@ def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[M
     """
     uniform, last = data.uniform(), np.eye(len(data.rows))[-1]
     found = [
-        _read("vanilla", data, last, maximum=True),
-        _read("expectation", data, last),
-        _read("LAGER uniform", data, uniform),
-        _read("LAGER as stored", data, stored),
+        weighted("vanilla", data, last, maximum=True),
+        weighted("expectation", data, last),
+        weighted("LAGER uniform", data, uniform),
+        weighted("LAGER as stored", data, stored),
     ]
     if ablations:
         for weights, which in ((uniform, "uniform"), (stored, "stored")):
@@ -46,17 +51,28 @@ def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[M
                     if probabilities or maximum:  # the others are LAGER itself
                         what = "probabilities" if probabilities else "logits"
                         name = f"{'max' if maximum else 'expectation'} of {what}, {which}"
-                        found.append(_read(name, data, weights, probabilities=probabilities, maximum=maximum))
+                        found.append(weighted(name, data, weights, probabilities=probabilities, maximum=maximum))
     return found
 
 
 def best_layer(data: Labelled, agreement: Callable[[Array, Array], float]) -> Method:
     """The expectation of the single row that agrees best with these very labels: an oracle, not a method."""
     each = zip(data.rows, np.eye(len(data.rows)), strict=True)
-    single = [_read(f"layer {row.layer}, {row.lens} (oracle)", data, weights) for row, weights in each]
+    single = [weighted(f"layer {row.layer}, {row.lens} (oracle)", data, weights) for row, weights in each]
     return max(single, key=lambda method: np.nan_to_num(agreement(method.scores, data.labels), nan=-1))
 
 
-def _read(name: str, data: Labelled, weights: Array, *, probabilities: bool = False, maximum: bool = False) -> Method:
+def weighted(
+    name: str, data: Labelled, weights: Array, *, probabilities: bool = False, maximum: bool = False
+) -> Method:
+    """What the layers say together under some weights, (2 (L + 1),).
+
+    Args:
+        name: what to call it.
+        data: layer logits.
+        weights: of the rows.
+        probabilities: add up every row's probabilities, not its logits.
+        maximum: the likeliest score, not the expected one.
+    """
     p = aggregate(weights, softmax(data.logits)) if probabilities else softmax(aggregate(weights, data.logits))
     return Method(name, data.values[p.argmax(axis=-1)] if maximum else expected_score(p, data.values), p)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 
-from lager_onnx.analysis.evaluation.evaluate import FIGURES, Agreement
+from lager_onnx.analysis.evaluation.agreement import FIGURES, Agreement
 from lager_onnx.analysis.evaluation.metrics import Interval
 from lager_onnx.models.values import visible
 

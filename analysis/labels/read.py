@@ -1,6 +1,6 @@
 """Reads what people said of responses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -93,6 +93,35 @@ def read_labelled(
         raise LabelError(
             f"{source.name} holds no labelled records" + (f"; {found.describe()}" if found.left_out else "")
         )
+    return found
+
+
+def as_labelled(
+    records: LabelledRecords | Iterable[Mapping[str, Any]], scale: Scale, *, field: str = "human_score"
+) -> LabelledRecords:
+    """Labelled records that are in memory already, as `read_labelled` reads them from a file.
+
+    Args:
+        records: mappings with a label each; what was read is handed through.
+        scale: of the judge.
+        field: that holds the label.
+
+    Raises:
+        RecordError: something that is no record.
+        LabelError: a label is missing, no number, or out of scale; there are no records.
+    """
+    if isinstance(records, LabelledRecords):
+        return records
+    found = LabelledRecords([], [])
+    for number, record in enumerate(records):
+        try:
+            if not isinstance(record, Mapping):
+                raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")  # noqa: TRY301
+            found.rows.append(_labelled(f"record {number}", record, field, scale, None, {}))
+        except (LabelError, RecordError) as error:
+            raise type(error)(f"record {number}: {error}") from error
+    if not found.rows:
+        raise LabelError("there are no labelled records")
     return found
 
 

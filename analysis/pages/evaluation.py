@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from lager_onnx.analysis.evaluation.evaluate import FIGURES, Agreement
+from lager_onnx.analysis.evaluation.agreement import FIGURES, Agreement
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.labels.read import LabelledRecord
 from lager_onnx.analysis.pages.html import page, plot, table, text

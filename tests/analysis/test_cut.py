@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lager_onnx import Judge
-from lager_onnx.analysis import cut as cutting
+from lager_onnx.analysis.depth import cut as cutting
 from lager_onnx.analysis.tuning import reweigh
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec

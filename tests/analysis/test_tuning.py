@@ -8,7 +8,7 @@ from scipy.optimize import check_grad, minimize
 from scipy.special import softmax
 from scipy.stats import norm
 
-from lager_onnx.analysis.evaluation.evaluate import evaluate
+from lager_onnx.analysis.evaluation.evaluate import beside_baselines
 from lager_onnx.analysis.evaluation.metrics import Resamples, mean_absolute_error, spearman_of_rows
 from lager_onnx.analysis.labels.groups import group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
@@ -152,7 +152,7 @@ def test_the_evaluated_gain_is_the_analytic_one(planted_at: tuple[int, ...]) -> 
     expected = analytic_spearman(tuned, signal, noise) - analytic_spearman(uniform, signal, noise)
     assert expected > 0.9 * (analytic_spearman(best, signal, noise) - analytic_spearman(uniform, signal, noise))
     fresh = gaussian_judge(16_000, signal, noise, seed=1)
-    found = evaluate(fresh, [str(row) for row in range(16_000)], tuned, {}, resamples=50)
+    found = beside_baselines(fresh, [str(row) for row in range(16_000)], tuned, {}, resamples=50)
     (row,) = [row for row in found if row.method == "LAGER uniform"]
     assert row.lead is not None
     assert row.lead.low < expected < row.lead.high

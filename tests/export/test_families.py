@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from lager_onnx.analysis.cut import cut
+from lager_onnx.analysis.depth.cut import cut
 from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of

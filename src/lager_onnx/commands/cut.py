@@ -28,7 +28,7 @@ def cut(judge_dir: Path, output: Path, depth: int | None, overwrite: bool) -> No
         lager cut judges/tuned -o judges/shallow
         lager cut judges/smollm2 --depth 25 -o judges/smollm2-25
     """
-    from lager_onnx.analysis.cut import cut as cut_judge  # noqa: PLC0415
+    from lager_onnx.analysis.depth.cut import cut as cut_judge  # noqa: PLC0415
     from lager_onnx.runtime.files import shown  # noqa: PLC0415
 
     spec = cut_judge(judge_dir, output, depth=depth, overwrite=overwrite)

@@ -1,5 +1,6 @@
-"""Compares a judge with people."""
+"""Compares judges with people."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import click
 from lager_onnx.commands.options import (
     CRITERION,
     DATA,
-    JUDGE_DIR,
     LABEL,
     ON_ERROR,
     PATH,
@@ -18,11 +18,12 @@ from lager_onnx.commands.options import (
 
 
 @click.command()
-@JUDGE_DIR
+@click.argument("judge_dirs", metavar="JUDGE_DIR...", nargs=-1, required=True, type=PATH)
 @click.argument("labelled", metavar="LABELLED")
 @DATA
 @LABEL
 @click.option("--by", default="dataset,criterion", help="Fields by whose values the records are split, with commas.")
+@click.option("--templates", help="Compare these prompt templates, with commas: built-in names, or files.")
 @click.option("--ablations", is_flag=True, help="Add all combinations of max, expectation, logits and probabilities.")
 @click.option("--resamples", type=click.IntRange(min=1), default=1000, help="Of the bootstrap behind the intervals.")
 @click.option("--json", "json_file", type=PATH, help="Write the figures as JSON, too.")
@@ -33,11 +34,12 @@ from lager_onnx.commands.options import (
 @ON_ERROR
 @runs_judge
 def evaluate(
-    judge_dir: Path,
+    judge_dirs: tuple[Path, ...],
     source: Any,
     data: Any,
     label: str,
     by: str,
+    templates: str | None,
     ablations: bool,
     resamples: int,
     json_file: Path | None,
@@ -54,42 +56,72 @@ def evaluate(
     records are resampled. "lead" is LAGER's Spearman less the method's, on the same resamples. The best single layer
     is chosen by these very labels and named an oracle. Layer logits are kept in the cache folder.
 
+    With several judges, or --templates, these are compared with each other instead, each by its score alone; "lead" is
+    then of the first one.
+
     GPTScore, the likelihood of the response, is left out: a judge holds no unembedding but the score tokens' rows.
 
     \b
-    Example:
+    Examples:
         lager evaluate judges/smollm2 labelled.jsonl --by criterion --csv figures.csv
+        lager evaluate judges/smollm2 judges/tuned judges/qwen labelled.jsonl
+        lager evaluate judges/qwen labelled.jsonl --templates direct,paper,my_prompt.txt
     """
-    import numpy as np  # noqa: PLC0415
-
     from lager_onnx.analysis.evaluation import tables  # noqa: PLC0415
-    from lager_onnx.analysis.evaluation.evaluate import evaluate as compare  # noqa: PLC0415
+    from lager_onnx.analysis.evaluation.evaluate import compare  # noqa: PLC0415
+    from lager_onnx.analysis.evaluation.evaluate import evaluate as evaluate_judge  # noqa: PLC0415
     from lager_onnx.analysis.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
     from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
 
+    several = len(judge_dirs) > 1 or templates is not None
+    if several and (ablations or html_file):
+        raise click.UsageError("--ablations and --html show one judge under its own template")
     for file in (json_file, csv_file, html_file):
         check_output(file, source.path)
-    judge = Judge.load(judge_dir, **running)
-    read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
+    fields = _names(by)
+    first = Judge.load(judge_dirs[0], **running)
+    read = read_labelled(source, first.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
+    contenders = _contenders(first, judge_dirs, _names(templates or ""), running)
     if on_error == "skip":
-        read = gradable(judge, read)
-    rows = read.rows
-    fields = [field.strip() for field in by.split(",") if field.strip()]
-    parts = {field: [str(row.record.get(field, "")) for row in rows] for field in fields}
-    graded = labelled_logits(judge, rows)
-    found = compare(
-        graded, [row.group for row in rows], np.asarray(judge.spec.layer_weights), parts,
-        ablations=ablations, resamples=resamples,
-    )  # fmt: skip
+        for _, judge in contenders():
+            read = gradable(judge, read)
+    if several:
+        found = compare(contenders(), read, by=fields, resamples=resamples)
+    else:
+        found = evaluate_judge(first, read, by=fields, ablations=ablations, resamples=resamples)
     for file, written in ((json_file, tables.as_json), (csv_file, tables.as_csv)):
         if file:
             write_file(file, written(found), source.path)
     if html_file:
         from lager_onnx.analysis.pages.evaluation import evaluation_page  # noqa: PLC0415
 
-        write_file(html_file, evaluation_page(judge.spec, rows, graded, found), source.path)
+        page = evaluation_page(first.spec, read.rows, labelled_logits(first, read.rows), found)
+        write_file(html_file, page, source.path)
     click.echo(tables.as_text(found))
     if read.left_out:
         click.echo(read.describe(), err=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _contenders(
+    first: Any, judge_dirs: tuple[Path, ...], templates: list[str], running: dict[str, Any]
+) -> Callable[[], Iterator[tuple[str, Any]]]:
+    """Judges under templates with their names, one after another, so that one is in memory at a time."""
+    names = {folder: folder.name for folder in judge_dirs}
+    if len(set(names.values())) < len(names):
+        names = {folder: str(folder) for folder in judge_dirs}
+
+    def contenders() -> Iterator[tuple[str, Any]]:
+        for number, folder in enumerate(judge_dirs):
+            judge = first if number == 0 else type(first).load(folder, **running)
+            if not templates:
+                yield names[folder], judge
+            for template in templates:
+                yield f"{names[folder]}, {template}", judge.with_template(template)
+
+    return contenders

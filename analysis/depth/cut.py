@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from lager_onnx.analysis.shallow_graph import cut_graph
+from lager_onnx.analysis.depth.graph import cut_graph
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
 from lager_onnx.models.model_card import model_card
 from lager_onnx.models.precisions import Precision

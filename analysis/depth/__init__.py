@@ -1,0 +1,1 @@
+"""Judges without their upper layers."""

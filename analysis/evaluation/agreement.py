@@ -1,0 +1,101 @@
+"""How well methods agree with people, with intervals, over all records and over parts of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from lager_onnx.analysis.evaluation import metrics
+from lager_onnx.analysis.evaluation.methods import Method
+from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.labels.groups import Rows
+from lager_onnx.analysis.labels.labelled import Labelled
+from lager_onnx.models.method import pearson, spearman
+
+Figure = Callable[[Method, Labelled], float]
+
+FIGURES: dict[str, Figure] = {
+    "spearman": lambda method, data: spearman(method.scores, data.labels),
+    "pearson": lambda method, data: pearson(method.scores, data.labels),
+    "kendall": lambda method, data: metrics.kendall(method.scores, data.labels),
+    "mae": lambda method, data: metrics.mean_absolute_error(method.scores, data.labels),
+    "kappa": lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values),
+    "ece": lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One method on one part of the records.
+
+    Attributes:
+        part: "all", or a field and its value, such as "criterion=fluency".
+        records: how many.
+        method: its name.
+        figures: of `FIGURES`, with intervals.
+        distinct: number of different scores.
+        lead: Spearman of the method that leads the table less this one's, on the same resamples; None for itself.
+    """
+
+    part: str
+    records: int
+    method: str
+    figures: dict[str, Interval]
+    distinct: int
+    lead: Interval | None
+
+
+def agreements(
+    methods_of: Callable[[Rows], list[Method]],
+    data: Labelled,
+    groups: Sequence[str],
+    parts: Mapping[str, Sequence[str]],
+    *,
+    leader: str,
+    resamples: int = 1000,
+) -> list[Agreement]:
+    """Compares methods with the labels, over all records and over every part of them.
+
+    Args:
+        methods_of: what the methods say of some of the records.
+        data: the records; only `at` and the labels matter here.
+        groups: of every record; intervals resample whole groups.
+        parts: for each field to split by, its value in every record; fields with one value only are passed over.
+        leader: name of the method that others are compared with.
+        resamples: of the bootstrap.
+    """
+    every = np.arange(len(data.labels))
+    rows = {"all": every}
+    for field, values in parts.items():
+        named = np.asarray(values)
+        if len(set(values)) > 1:
+            rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
+    found = []
+    for part, chosen in tqdm(rows.items(), unit=" parts", disable=None, leave=False):
+        drawn = Resamples.of_groups([groups[int(row)] for row in chosen], resamples)
+        some = data.at(chosen)
+        found += _compare(part, methods_of(chosen), some, drawn, leader)
+    return found
+
+
+def _compare(
+    part: str, methods: Sequence[Method], data: Labelled, resamples: Resamples, leader: str
+) -> list[Agreement]:
+    sampled = {
+        method.name: {name: resamples.sample(_of(figure, method, data)) for name, figure in FIGURES.items()}
+        for method in methods
+    }
+    found = []
+    for method in methods:
+        figures = {name: figure.interval for name, figure in sampled[method.name].items()}
+        ahead = (sampled[leader]["spearman"] - sampled[method.name]["spearman"]).interval
+        lead = None if method.name == leader else ahead
+        distinct = len(np.unique(np.round(method.scores, 6)))
+        found.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
+    return found
+
+
+def _of(figure: Figure, method: Method, data: Labelled) -> Callable[[Rows], float]:
+    """The figure as a function of rows."""
+    return lambda rows: figure(method.at(rows), data.at(rows))

@@ -1,0 +1,91 @@
+"""Layer logits of judges over labelled data, on which every table of docs/alignment.md is made.
+
+    python benchmarks/alignment/logits.py judges/smollm2 judges/qwen-0.5b --data data/newsroom.jsonl --template direct
+
+Hours on two cores; a run that was interrupted goes on where it ended.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
+from lager_onnx.analysis.labels.read import read_labelled
+from lager_onnx.runtime.judge import Judge
+
+FOLDER = Path("judges/alignment")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What a judge says of a labelled set under a template.
+
+    Attributes:
+        judge, data, template: their names.
+        labelled: logits and labels.
+        groups: of every record.
+        criteria: of every record, "" where it has none.
+        seconds: that grading took, of those records that this run graded.
+    """
+
+    judge: str
+    data: str
+    template: str
+    labelled: Labelled
+    groups: list[str]
+    criteria: npt.NDArray[np.str_]
+    seconds: float
+
+
+def file_of(judge: str, data: str, template: str, folder: Path = FOLDER) -> Path:
+    """Where they are kept."""
+    return folder / f"{judge}.{data}.{template}.npz"
+
+
+def load(path: Path) -> Graded:
+    """Reads what `main` wrote."""
+    judge, data, template, _ = path.name.rsplit(".", 3)
+    with np.load(path) as held:
+        labelled = Labelled(held["logits"].astype(np.float64), held["labels"], held["values"])
+        groups = [str(group) for group in held["groups"]]
+        return Graded(judge, data, template, labelled, groups, held["criteria"], float(held["seconds"]))
+
+
+@click.command()
+@click.argument("judges", nargs=-1, type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--data", "files", multiple=True, type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--template", "templates", multiple=True, default=("direct",), help="A built-in's name, or a file.")
+@click.option("--label", default="human_score", show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
+def main(
+    judges: tuple[Path, ...], files: tuple[Path, ...], templates: tuple[str, ...], label: str, folder: Path
+) -> None:
+    """Grade labelled data and keep the layer logits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in judges:
+        loaded = Judge.load(path)
+        for file in files:
+            for template in templates:
+                target = file_of(path.name, file.stem, Path(template).stem, folder)
+                if target.exists():
+                    continue
+                judge = loaded.with_template(template)
+                rows = read_labelled(str(file), judge.spec.scale, field=label).rows
+                start = time.perf_counter()
+                found = labelled_logits(judge, rows, folder / "partial")
+                seconds = time.perf_counter() - start
+                criteria = [str(row.record.get("criterion", "")) for row in rows]
+                np.savez(
+                    target, logits=found.logits.astype(np.float32), labels=found.labels, values=found.values,
+                    groups=[row.group for row in rows], criteria=criteria, seconds=seconds,
+                )  # fmt: skip
+                click.echo(json.dumps({"file": target.name, "records": len(rows), "seconds": round(seconds)}))
+
+
+if __name__ == "__main__":
+    main()
