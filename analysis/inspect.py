@@ -20,6 +20,7 @@ def describe(spec: JudgeSpec) -> str:
         "against PyTorch": _parity(spec),
         "against float32": _agreement(spec),
         "weights": spec.weights_origin,
+        "calibration": spec.calibration.origin if spec.calibration else "",
         "note": "; ".join(spec.chat.notes),
         "made with": ", ".join(f"{name} {version}" for name, version in spec.versions.items()),
     }

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.models.calibration import Calibration
+
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.intp]
@@ -37,6 +39,33 @@ def expected_score(probabilities: Numbers, values: Numbers) -> Array:
 def lager_score(layer_weights: Numbers, layer_logits: Numbers, values: Numbers) -> Array:
     """The LAGER score: the expected score of the softmax of the aggregated logits, (...)."""
     return expected_score(softmax(aggregate(layer_weights, layer_logits)), values)
+
+
+def calibrated_score(scores: Numbers, corners: Calibration) -> Array:
+    """What people would say where a judge gives these scores, (...)."""
+    found: Array = np.interp(np.asarray(scores, np.float64), corners.scores, corners.labels)
+    return found
+
+
+def move(probabilities: Numbers, values: Numbers, targets: Numbers) -> Array:
+    """Distributions (n, K) over values (K,), moved so that their expected values become `targets` (n,).
+
+    As a whole, and drawn together where it would leave the scale: with m = sum of p v, target c and
+    k = min(1, (max - c) / (max - m), (c - min) / (m - min)), the probability of v goes to c + k (v - m), shared between
+    the two values round it so that the expected value is kept.
+    """
+    order = np.argsort(values)
+    v, p = np.asarray(values, np.float64)[order], np.asarray(probabilities, np.float64)[:, order]
+    m, c = p @ v, np.asarray(targets, np.float64)
+    tiny = np.finfo(np.float32).eps
+    room = np.minimum((v[-1] - c) / np.maximum(v[-1] - m, tiny), (c - v[0]) / np.maximum(m - v[0], tiny))
+    places = c[:, None] + np.minimum(room, 1)[:, None] * (v - m[:, None])  # (n, K)
+    left, right = np.append(v[0] - 1, v[:-1]), np.append(v[1:], v[-1] + 1)
+    up, down = (places[..., None] - left) / (v - left), (right - places[..., None]) / (right - v)
+    moved = np.einsum("nk,nkj->nj", p, np.maximum(np.minimum(up, down), 0))
+    found: Array = np.empty_like(moved)
+    found[:, order] = moved
+    return found
 
 
 def pearson(one: Numbers, other: Numbers) -> float:

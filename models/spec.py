@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.decode import decode
 from lager_onnx.models.errors import JudgeFolderError, LagerError
@@ -108,6 +109,7 @@ class JudgeSpec:
         arithmetic: what projections and attention compute in; 16 bits in a judge for CUDA, the rest is float32.
         context_length: most tokens that the judge can read.
         vocabulary: number of tokens that the embedding knows; ids from there on cannot be read.
+        calibration: what the graph does to LAGER's score before it gives it; None for nothing.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
         parity: largest differences from PyTorch that verification saw; of the float32 form, where the judge is one in
@@ -131,6 +133,7 @@ class JudgeSpec:
     versions: dict[str, str]
     arithmetic: Precision = "fp32"
     layers_cut: int = 0
+    calibration: Calibration | None = None
     parity: Parity | None = None
     agreement: Agreement | None = None
     checksums: dict[str, str] = field(default_factory=dict)
@@ -145,6 +148,8 @@ class JudgeSpec:
             0 <= id_ < self.vocabulary for id_ in self.score_token_ids
         ):
             raise ValueError(f"the score tokens {self.score_token_ids} are not {scores} of {self.vocabulary} tokens")
+        if self.calibration is not None:
+            self.calibration.check(min(self.scale.values), max(self.scale.values))
         if self.context_length < 1:
             raise ValueError(f"a context of {self.context_length} tokens")
 

@@ -1,6 +1,7 @@
 """Cuts a judge behind its last useful layer: a shallower one, that says the same for less."""
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.analysis.depth.graph import cut_graph
+from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
 from lager_onnx.models.model_card import model_card
 from lager_onnx.models.precisions import Precision
@@ -40,7 +42,7 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
     """Writes a judge without the layers above `depth`, and compares it with the whole one; needs no checkpoint.
 
     Weights of rows that remain stay as they are; where rows with weight are cut off, the others are scaled to the same
-    sum. Of a judge that is cut, "the last layer" is the last that is left, behind the final norm.
+    sum, and a calibration, which was of other scores, goes. Of a judge that is cut, "the last layer" is the last that is left, behind the final norm.
 
     Args:
         judge_dir: the judge.
@@ -61,15 +63,19 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
     finish_checking = start_checking(judge_dir, whole)
     depth = _depth(whole, depth)
     kept = [index for index, row in enumerate(whole.rows) if row.layer <= depth]
+    weights = _kept_weights(whole, kept)
+    same = weights == tuple(whole.layer_weights[index] for index in kept)
     spec = replace(
         whole,
         num_layers=depth,
         layers_cut=whole.layers_cut + whole.num_layers - depth,
-        layer_weights=_kept_weights(whole, kept),
+        layer_weights=weights,
+        calibration=whole.calibration if same else None,
     )
     model = ir.load(judge_dir / GRAPH_FILE)
     finish_checking()
     check_graph(whole, model.metadata_props, judge_dir)
+    set_calibration(model, spec.calibration, spec.scale.values)
     with new_folder(target, overwrite=overwrite) as folder:
         cut_graph(model, depth, len(kept))
         with (folder / WEIGHTS_FILE).open("wb") as file:
@@ -100,11 +106,12 @@ def _depth(spec: JudgeSpec, wanted: int | None) -> int:
 
 
 def _kept_weights(spec: JudgeSpec, kept: list[int]) -> tuple[float, ...]:
-    weights = np.asarray(spec.layer_weights)
-    left = weights[kept]
-    if not left.sum():
+    left = [spec.layer_weights[index] for index in kept]
+    if not any(left):
         raise ScaleError("no row with weight would be left: keep more layers, or tune the judge first")
-    return tuple((left * (weights.sum() / left.sum())).tolist())
+    lost = any(weight for index, weight in enumerate(spec.layer_weights) if index not in kept)
+    scale = math.fsum(spec.layer_weights) / math.fsum(left) if lost else 1.0
+    return tuple(weight * scale for weight in left)
 
 
 def _copy_weights(graph: ir.Graph, file: BinaryIO, folder: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Any, Final
 import numpy as np
 
 from lager_onnx.analysis.evaluation.agreement import Agreement, agreements
-from lager_onnx.analysis.evaluation.methods import Method, best_layer, methods, weighted
+from lager_onnx.analysis.evaluation.methods import Method, as_graded, best_layer, methods
 from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
+from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import spearman
 from lager_onnx.runtime.judge import Judge
@@ -50,7 +51,7 @@ def evaluate(
     stored = np.asarray(judge.spec.layer_weights)
     return beside_baselines(
         labelled_logits(judge, rows), [row.group for row in rows], stored, _parts(rows, by),
-        ablations=ablations, resamples=resamples,
+        calibration=judge.spec.calibration, ablations=ablations, resamples=resamples,
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def compare(
         first = first or data
         if set(data.values) != set(first.values):
             raise LabelError(f"{name} grades on another scale than {next(iter(found))}: compare judges of one scale")
-        found[name] = weighted(name, data, np.asarray(judge.spec.layer_weights))
+        found[name] = as_graded(name, data, np.asarray(judge.spec.layer_weights), judge.spec.calibration)
     if first is None:
         raise LabelError("there is no judge to compare")
     return agreements(
@@ -103,6 +104,7 @@ def beside_baselines(
     stored: Array,
     parts: Mapping[str, Sequence[str]],
     *,
+    calibration: Calibration | None = None,
     ablations: bool = False,
     resamples: int = 1000,
 ) -> list[Agreement]:
@@ -113,13 +115,14 @@ def beside_baselines(
         groups: of every record.
         stored: the judge's layer weights, (2 (L + 1),).
         parts: for each field to split by, its value in every record.
+        calibration: the judge's, if it has one.
         ablations: see `methods`.
         resamples: of the bootstrap.
     """
 
     def read(chosen: Rows) -> list[Method]:
         some = data.at(chosen)
-        return [*methods(some, stored, ablations=ablations), best_layer(some, spearman)]
+        return [*methods(some, stored, calibration, ablations=ablations), best_layer(some, spearman)]
 
     return agreements(read, data, groups, parts, leader=JUDGE, resamples=resamples)
 

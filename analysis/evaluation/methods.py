@@ -7,7 +7,8 @@ import numpy as np
 
 from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled
-from lager_onnx.models.method import aggregate, expected_score, softmax
+from lager_onnx.models.calibration import Calibration
+from lager_onnx.models.method import aggregate, calibrated_score, expected_score, move, softmax
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Method:
         return Method(self.name, self.scores[records], self.probabilities[records])
 
 
-def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[Method]:
+def methods(
+    data: Labelled, stored: Array, calibration: Calibration | None = None, *, ablations: bool = False
+) -> list[Method]:
     """The methods of the paper's tables.
 
     Args:
         data: layer logits and labels; the labels choose the best single layer only.
         stored: the judge's own layer weights, (2 (L + 1),).
+        calibration: the judge's own, if it has one.
         ablations: add {max, expectation} of {logits, probabilities} with {stored, uniform} weights.
     """
     uniform, last = data.uniform(), np.eye(len(data.rows))[-1]
@@ -44,6 +48,8 @@ def methods(data: Labelled, stored: Array, *, ablations: bool = False) -> list[M
         weighted("LAGER uniform", data, uniform),
         weighted("LAGER as stored", data, stored),
     ]
+    if calibration:
+        found.append(as_graded("LAGER calibrated", data, stored, calibration))
     if ablations:
         for weights, which in ((uniform, "uniform"), (stored, "stored")):
             for probabilities in (False, True):
@@ -60,6 +66,15 @@ def best_layer(data: Labelled, agreement: Callable[[Array, Array], float]) -> Me
     each = zip(data.rows, np.eye(len(data.rows)), strict=True)
     single = [weighted(f"layer {row.layer}, {row.lens} (oracle)", data, weights) for row, weights in each]
     return max(single, key=lambda method: np.nan_to_num(agreement(method.scores, data.labels), nan=-1))
+
+
+def as_graded(name: str, data: Labelled, stored: Array, calibration: Calibration | None) -> Method:
+    """What the judge itself says, its calibration included."""
+    plain = weighted(name, data, stored)
+    if calibration is None:
+        return plain
+    scores = calibrated_score(plain.scores, calibration)
+    return Method(name, scores, move(plain.probabilities, data.values, scores))
 
 
 def weighted(

@@ -1,11 +1,14 @@
-"""Gives a judge other layer weights; its large weights are not written again."""
+"""Gives a judge other layer weights and a calibration; its large weights are not written again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
+from lager_onnx.analysis.tuning.calibration_graph import set_calibration
+from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
 from lager_onnx.runtime.folder import checksum, read_spec
@@ -16,9 +19,15 @@ _REWRITTEN = (GRAPH_FILE, SPEC_FILE, CARD_FILE)
 
 
 def reweigh(
-    judge_dir: Path, weights: Sequence[float], origin: str, *, target: Path | None = None, overwrite: bool = False
+    judge_dir: Path,
+    weights: Sequence[float],
+    origin: str,
+    *,
+    calibration: Calibration | None = None,
+    target: Path | None = None,
+    overwrite: bool = False,
 ) -> JudgeSpec:
-    """Writes a judge with other layer weights, in place or beside the old one.
+    """Writes a judge with other layer weights, in place or beside the old one; what calibrated the old ones goes.
 
     All files but the graph, `judge.json` and the card are hard links to the old ones, or copies where the file system
     has no links.
@@ -27,6 +36,7 @@ def reweigh(
         judge_dir: the judge.
         weights: 2 (L + 1) numbers.
         origin: how they came about, for `judge.json`.
+        calibration: of the scores under these weights, if any.
         target: folder to write; the judge's own by default.
         overwrite: replace a judge at `target`.
 
@@ -44,8 +54,15 @@ def reweigh(
             spec,
             layer_weights=tuple(float(weight) for weight in np.asarray(weights, dtype=np.float32)),
             weights_origin=origin,
+            calibration=calibration,
         )
-        edit_graph(judge_dir / GRAPH_FILE, folder / GRAPH_FILE, spec)
+        graph = judge_dir / GRAPH_FILE
+        if calibration or read_spec(judge_dir).calibration:
+            model = ir.load(graph)
+            set_calibration(model, calibration, spec.scale.values)
+            graph = folder / GRAPH_FILE
+            ir.save(model, graph)
+        edit_graph(graph, folder / GRAPH_FILE, spec)
         spec = replace(spec, checksums={**spec.checksums, GRAPH_FILE: checksum(folder / GRAPH_FILE)})
         (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
         (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")

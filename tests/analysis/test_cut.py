@@ -13,6 +13,7 @@ from lager_onnx import Judge
 from lager_onnx.analysis.depth import cut as cutting
 from lager_onnx.analysis.tuning import reweigh
 from lager_onnx.cli import main
+from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.session import open_session, run_graph
 
@@ -81,6 +82,19 @@ def test_untuned_weights_stay_uniform_over_what_is_left(tiny_judge: Path, tmp_pa
     spec = JudgeSpec.load(tmp_path / "one")
     assert (spec.num_layers, spec.layers_cut) == (1, 3)
     np.testing.assert_allclose(spec.layer_weights, [0.5, 0.5, 0, 0])
+
+
+def test_a_calibration_stays_while_the_scores_do(tiny_judge: Path, tmp_path: Path) -> None:
+    corners = Calibration((1.0, 3.0, 5.0), (1.5, 2.0, 4.0), "by hand")
+    weights = [0.0, 0.0, 1.0, *[0.0] * 7]
+    reweigh(tiny_judge, weights, "by hand", calibration=corners, target=tmp_path / "whole")
+    assert cut(tmp_path / "whole", "-o", tmp_path / "two").exit_code == 0
+    expected, got = (Judge.load(tmp_path / name, device="cpu").score(RECORDS) for name in ("whole", "two"))
+    assert [grade.score for grade in got] == pytest.approx([grade.score for grade in expected], abs=1e-5)
+    reweigh(tiny_judge, [0.5, *weights[1:3], *[0.0] * 6, 0.5], "more", calibration=corners, target=tmp_path / "more")
+    assert cut(tmp_path / "more", "--depth", 2, "-o", tmp_path / "less").exit_code == 0
+    assert JudgeSpec.load(tmp_path / "two").calibration == corners
+    assert JudgeSpec.load(tmp_path / "less").calibration is None
 
 
 def test_the_whole_way_to_a_shallow_judge_that_reads_prefixes(tiny_judge: Path, tmp_path: Path) -> None:
