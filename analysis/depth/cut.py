@@ -42,7 +42,8 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
     """Writes a judge without the layers above `depth`, and compares it with the whole one; needs no checkpoint.
 
     Weights of rows that remain stay as they are; where rows with weight are cut off, the others are scaled to the same
-    sum, and a calibration, which was of other scores, goes. Of a judge that is cut, "the last layer" is the last that is left, behind the final norm.
+    sum, and a calibration, which was of other scores, goes. Of a judge that is cut, "the last layer" is the last that
+    is left, behind the final norm.
 
     Args:
         judge_dir: the judge.
