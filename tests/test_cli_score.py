@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from lager_onnx import Judge
 from lager_onnx.cli import main
 from lager_onnx.models.criteria import CRITERIA
+from lager_onnx.runtime.jobs.results import ResultFile
+from lager_onnx.runtime.jobs.score import Options, grade_rows
 from lager_onnx.runtime.records import read_rows
-from lager_onnx.runtime.results import ResultFile
-from lager_onnx.runtime.run import Options, grade_rows
 
 GOOD = {"id": "a", "instruction": "Name a prime.", "response": "Seven.", "nested": {"kept": [1, None]}}
 LAGER = Path(sys.executable).with_name("lager")

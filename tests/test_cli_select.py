@@ -12,7 +12,7 @@ from lager_onnx import Judge
 from lager_onnx.cli import main
 from lager_onnx.models.criteria import CRITERIA, SELECTION_CRITERIA
 from lager_onnx.models.errors import OutputError
-from lager_onnx.runtime.select import Graded, best, how_many
+from lager_onnx.runtime.jobs.select import Graded, best, how_many
 
 NAMES = ("relevance", "fluency")
 

@@ -9,11 +9,11 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lager_onnx.runtime.files import cannot_write
+from lager_onnx.runtime.jobs.loop import Result, grade_all
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
 from lager_onnx.runtime.lock import try_lock
 
@@ -78,13 +78,19 @@ def _fill(
     done = min(file.seek(0, os.SEEK_END) // row_bytes, len(records))
     file.truncate(done * row_bytes)  # what a killed run wrote by half
     file.seek(0, os.SEEK_END)
-    grades = judge.score_stream(records[done:], batch_tokens=batch_tokens, fail_fast=True)
-    bar = tqdm(grades, total=len(records), initial=done, unit=" responses", disable=None)
-    for number, grade in enumerate(bar, start=done):
+
+    def write(number: int, grade: Result) -> None:
         if isinstance(grade, RecordError):
             raise UngradableError(str(grade), number) from grade
         file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
-    file.flush()
+
+    try:
+        grade_all(
+            judge, records[done:], write, done=done, total=len(records), batch_tokens=batch_tokens,
+            stopped="stopped. What was graded is kept, and the next run goes on from there",
+        )  # fmt: skip
+    finally:
+        file.flush()
 
 
 def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:

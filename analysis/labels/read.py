@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 from lager_onnx.analysis.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.scale import Scale
+from lager_onnx.runtime.jobs.score import with_criterion
 from lager_onnx.runtime.records import Row, Source, as_judged, read_rows
-from lager_onnx.runtime.run import with_criterion
 
 OnError = Literal["stop", "skip"]
 _SHOWN: Final = 10  # reasons in a message

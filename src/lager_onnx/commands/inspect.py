@@ -47,9 +47,9 @@ def inspect(
     from lager_onnx.analysis.pages.layers import inspect_page  # noqa: PLC0415
     from lager_onnx.models.errors import RecordError  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown, write_file  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.score import with_criterion  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
-    from lager_onnx.runtime.run import with_criterion  # noqa: PLC0415
 
     check_output(html_file, source.path)
     rows = list(islice(read_rows(source), first))

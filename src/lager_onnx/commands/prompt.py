@@ -24,9 +24,9 @@ def prompt(judge_dir: Path, source: Any, criterion: str | None, as_json: bool) -
     """
     from lager_onnx.models.values import visible  # noqa: PLC0415
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.score import with_criterion  # noqa: PLC0415
     from lager_onnx.runtime.prompts import PromptEncoder  # noqa: PLC0415
     from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
-    from lager_onnx.runtime.run import with_criterion  # noqa: PLC0415
 
     encoder = PromptEncoder(judge_dir, read_spec(judge_dir))
     for row in read_rows(source):

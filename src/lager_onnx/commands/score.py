@@ -54,10 +54,10 @@ def score(
         echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
     """
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
-    from lager_onnx.runtime.results import ResultFile  # noqa: PLC0415
-    from lager_onnx.runtime.run import Options, grade_rows  # noqa: PLC0415
 
     if resume and overwrite:
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")

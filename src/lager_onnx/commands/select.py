@@ -45,10 +45,10 @@ def select(
     """
     from lager_onnx.models.errors import OutputError  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile, join  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.select import best, grade_under_criteria, how_many  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
-    from lager_onnx.runtime.results import ResultFile, join  # noqa: PLC0415
-    from lager_onnx.runtime.select import best, grade_under_criteria, how_many  # noqa: PLC0415
 
     if output.exists() and not overwrite:
         raise OutputError(f"{shown(output)} exists already: give another name, or --overwrite to replace it")

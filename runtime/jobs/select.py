@@ -2,18 +2,16 @@
 
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tqdm import tqdm
-
-from lager_onnx.models.errors import OutputError, RecordError, StoppedError
+from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.runtime.files import shown
+from lager_onnx.runtime.jobs.loop import Result, grade_all
+from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
 from lager_onnx.runtime.records import Row, as_judged
-from lager_onnx.runtime.results import ResultFile
 
 Scores = dict[str, float]
 _RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
@@ -70,22 +68,27 @@ def grade_under_criteria(
     pairs = [(number, criterion) for number in range(len(rows)) for criterion in criteria]
     lines = list(_kept(results, pairs))
     left = pairs[len(lines) :]
-    grades = judge.score_stream(
+
+    def write(number: int, grade: Result) -> None:
+        row, criterion = pairs[number]
+        if isinstance(grade, RecordError) and on_error == "stop":
+            raise RecordError(f"{rows[row].where}: {grade}") from grade
+        line: dict[str, Any] = {"record": row, "criterion": criterion}
+        line |= {"error": str(grade)} if isinstance(grade, RecordError) else {"score": grade.score}
+        results.write(line)
+        lines.append(line)
+
+    grade_all(
+        judge,
         (_under(rows[number], criterion, fields) for number, criterion in left),
+        write,
+        done=len(lines),
+        stopped="stopped. All grades so far are written; go on with --resume",
+        total=len(pairs),
+        unit=" grades",
         batch_tokens=batch_tokens,
-        fail_fast=on_error == "stop",
+        stop_at_error=on_error == "stop",
     )
-    bar = tqdm(grades, total=len(pairs), initial=len(lines), unit=" grades", disable=None, file=sys.stderr)
-    try:
-        for (number, criterion), grade in zip(left, bar, strict=True):
-            if isinstance(grade, RecordError) and on_error == "stop":
-                raise RecordError(f"{rows[number].where}: {grade}") from grade
-            line: dict[str, Any] = {"record": number, "criterion": criterion}
-            line |= {"error": str(grade)} if isinstance(grade, RecordError) else {"score": grade.score}
-            results.write(line)
-            lines.append(line)
-    except KeyboardInterrupt as error:
-        raise StoppedError("stopped. All grades so far are written; go on with --resume") from error
     return [_graded(row, lines[n * len(criteria) : (n + 1) * len(criteria)]) for n, row in enumerate(rows)]
 
 

@@ -1,21 +1,19 @@
 """Grades a file: rows in, results out, in order, resumable."""
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, Literal
 
-from tqdm import tqdm
-
-from lager_onnx.models.errors import OutputError, RecordError, StoppedError
+from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.models.values import is_missing
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.jobs.loop import Result, grade_all
+from lager_onnx.runtime.jobs.results import ResultFile, join, result_fields, strict_json, taken
 from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
 from lager_onnx.runtime.records import Row, as_judged
-from lager_onnx.runtime.results import ResultFile, join, result_fields, strict_json, taken
 
 # A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
 _SAME_SCORE = 2e-3
@@ -65,26 +63,31 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
     summary = Summary(resumed=_skip_done(judge, remaining, results, options))
     start = time.perf_counter()
     for_records, for_results = tee(remaining)
-    records = (_record(row, options) for row in for_records)
-    grades = judge.score_stream(records, batch_tokens=options.batch_tokens, fail_fast=options.on_error == "stop")
-    try:
-        with tqdm(unit=" responses", disable=None, file=sys.stderr, initial=summary.resumed) as bar:
-            for row, grade in zip(for_results, grades, strict=True):
-                result, error = _result(row, grade, options)
-                if error and options.on_error == "stop":
-                    raise RecordError(f"{row.where}: {error}") from error
-                results.write(result)
-                if isinstance(grade, Grade) and not error:
-                    summary.graded += 1
-                    summary.tokens += grade.tokens
-                else:
-                    summary.failed += 1
-                summary.seconds = time.perf_counter() - start
-                bar.update()
-                bar.set_postfix_str(f"{summary.tokens / summary.seconds:.0f} tokens/s", refresh=False)
-    except KeyboardInterrupt as error:
-        hint = f"; go on with --resume -o {shown(results.path)}" if results.path else ""
-        raise StoppedError(f"stopped. All rows that were graded so far are written{hint}") from error
+
+    def write(_number: int, grade: Result) -> str:
+        row = next(for_results)
+        result, error = _result(row, grade, options)
+        if error and options.on_error == "stop":
+            raise RecordError(f"{row.where}: {error}") from error
+        results.write(result)
+        if isinstance(grade, Grade) and not error:
+            summary.graded += 1
+            summary.tokens += grade.tokens
+        else:
+            summary.failed += 1
+        summary.seconds = time.perf_counter() - start
+        return f"{summary.tokens / summary.seconds:.0f} tokens/s"
+
+    hint = f"; go on with --resume -o {shown(results.path)}" if results.path else ""
+    grade_all(
+        judge,
+        (_record(row, options) for row in for_records),
+        write,
+        done=summary.resumed,
+        stopped=f"stopped. All rows that were graded so far are written{hint}",
+        batch_tokens=options.batch_tokens,
+        stop_at_error=options.on_error == "stop",
+    )
     return summary
 
 

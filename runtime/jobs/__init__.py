@@ -1,0 +1,1 @@
+"""Jobs over many records: rows in, results out, resumable."""

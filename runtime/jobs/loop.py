@@ -1,0 +1,54 @@
+"""The one loop in which records are graded and results written, for every job."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from lager_onnx.models.errors import RecordError, StoppedError
+from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+
+Result = Grade | RecordError
+
+
+def grade_all(
+    judge: Judge,
+    records: Iterable[Mapping[str, Any] | RecordError],
+    write: Callable[[int, Result], str | None],
+    *,
+    done: int,
+    stopped: str,
+    total: int | None = None,
+    unit: str = " responses",
+    batch_tokens: int = BATCH_TOKENS,
+    stop_at_error: bool = True,
+) -> None:
+    """Grades records and hands over every result as it comes, in order, under a progress bar.
+
+    Args:
+        judge: the judge.
+        records: those that are left; an error in the place of one that cannot be read.
+        write: is given a result and its number; returns what to show behind the bar, if anything. What it raises ends
+            the run.
+        done: how many an earlier run has graded; numbers go on from there.
+        stopped: what to say at Ctrl-C.
+        total: how many there are in all, those done included, if it is known.
+        unit: of the bar.
+        batch_tokens: most tokens in a batch.
+        stop_at_error: nothing behind a record that cannot be graded is started.
+
+    Raises:
+        StoppedError: Ctrl-C.
+    """
+    grades = judge.score_stream(records, batch_tokens=batch_tokens, fail_fast=stop_at_error)
+    try:
+        with tqdm(total=total, initial=done, unit=unit, disable=None, file=sys.stderr) as bar:
+            for number, grade in enumerate(grades, start=done):
+                shown = write(number, grade)
+                bar.update()
+                if shown:
+                    bar.set_postfix_str(shown, refresh=False)
+    except KeyboardInterrupt as error:
+        raise StoppedError(stopped) from error
