@@ -143,7 +143,7 @@ def test_evaluate(tiny_judge: Path, records: Path, tmp_path: Path) -> None:
 
     killed_often(command, tmp_path, amount(2, 20), check, output.unlink)
     cached = list((tmp_path / "cache" / "lager-onnx").glob("*.layer_logits"))
-    assert [np.fromfile(file, dtype="<f4").size for file in cached] == [120 * 5 * 5]
+    assert [np.fromfile(file, dtype="<f4").size for file in cached] == [120 * 10 * 5]
 
 
 def test_export(tiny_checkpoint: Path, tmp_path: Path) -> None:
