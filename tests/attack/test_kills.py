@@ -176,7 +176,7 @@ def test_a_judge_is_there_all_the_time_while_it_is_replaced(tiny_judge: Path, tm
 
     judge = Path(shutil.copytree(tiny_judge, tmp_path / "judge"))
     reader = subprocess.Popen([sys.executable, "-c", _READER, str(judge)], stdout=subprocess.PIPE, text=True)
-    weights = [np.eye(5)[0].tolist(), np.full(5, 0.2).tolist()]
+    weights = [np.eye(10)[0].tolist(), np.full(10, 0.1).tolist()]
     while reader.poll() is None:
         reweigh(judge, weights[0], "tuned")
         weights.reverse()
