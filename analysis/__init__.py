@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lager_onnx.analysis.depth.cut import cut
     from lager_onnx.analysis.evaluation.evaluate import compare, evaluate
+    from lager_onnx.analysis.tuning.tune import tune
 
-__all__ = ["compare", "cut", "evaluate"]
+__all__ = ["compare", "cut", "evaluate", "tune"]
 
-_HOME = {"compare": "evaluation.evaluate", "cut": "depth.cut", "evaluate": "evaluation.evaluate"}
+_HOME = {
+    "compare": "evaluation.evaluate",
+    "cut": "depth.cut",
+    "evaluate": "evaluation.evaluate",
+    "tune": "tuning.tune",
+}
 
 
 def __getattr__(name: str) -> Any:

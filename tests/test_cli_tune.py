@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lager_onnx import Judge
+from lager_onnx.analysis import tune as tune_in_memory
 from lager_onnx.analysis.labels import layer_cache
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec
@@ -67,6 +68,40 @@ def test_a_tuned_judge_is_a_judge(tiny_judge: Path, tmp_path: Path, recipe: str)
         z = np.asarray(spec.layer_weights) @ old.layer_logits
         p = np.exp(z) / np.exp(z).sum()
         assert got.score == pytest.approx(float(p @ np.arange(1, 6)), abs=1e-4)
+
+
+def test_calibrated_scores_are_nearer_to_labels(tiny_judge: Path, tmp_path: Path) -> None:
+    rows = [row | {"human_score": 1 + row["response"].count("good")} for row in records(80)]
+    rows = [row for row in rows if row["human_score"] <= 5]
+    labelled = write(tmp_path / "labelled.jsonl", rows)
+    result = tune(tiny_judge, labelled, "-o", tmp_path / "tuned", "--calibrate")
+    assert result.exit_code == 0, result.output
+    lines = {line[:20].strip(): line[20:].split() for line in result.stdout.splitlines()}
+    errors = {name: float(lines[name][8]) for name in ("uniform", "tuned", "calibrated")}
+    assert errors["calibrated"] < errors["tuned"]
+    assert errors["calibrated"] < float(lines["the labels' median"][0]) + 0.02
+    labels = np.array([row["human_score"] for row in rows])
+    plain, calibrated = (
+        np.array([grade.score for grade in Judge.load(folder, device="cpu").score(rows)])
+        for folder in (tiny_judge, tmp_path / "tuned")
+    )
+    assert np.abs(calibrated - labels).mean() < np.abs(plain - labels).mean()
+    spec = JudgeSpec.load(tmp_path / "tuned")
+    assert spec.calibration is not None
+    assert spec.calibration.origin == f"{len(rows)} labels of labelled.jsonl"
+    inspected = CliRunner().invoke(main, ["inspect", str(tmp_path / "tuned")])
+    assert spec.calibration.origin in inspected.stdout
+    evaluated = CliRunner().invoke(main, ["evaluate", str(tmp_path / "tuned"), str(labelled), "--resamples", "20"])
+    assert "LAGER calibrated" in evaluated.stdout
+
+
+def test_the_function_says_and_writes_what_the_command_does(tiny_judge: Path, tmp_path: Path) -> None:
+    labelled = write(tmp_path / "labelled.jsonl", records(60))
+    result = tune(tiny_judge, labelled, "-o", tmp_path / "tuned")
+    found = tune_in_memory(Judge.load(tiny_judge, device="cpu"), records(60), name="labelled.jsonl")
+    assert result.stdout.rstrip() == found.describe()
+    found.write(tiny_judge, tmp_path / "written")
+    assert JudgeSpec.load(tmp_path / "written") == JudgeSpec.load(tmp_path / "tuned")
 
 
 def test_large_weights_are_not_written_again(tiny_judge: Path, tmp_path: Path) -> None:

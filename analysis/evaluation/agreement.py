@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from tqdm import tqdm
@@ -11,17 +12,22 @@ from lager_onnx.analysis.evaluation.methods import Method
 from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
 from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Labelled
-from lager_onnx.models.method import pearson, spearman
+from lager_onnx.models.method import pearson
 
-Figure = Callable[[Method, Labelled], float]
+Figure = Callable[[Method, Labelled], Callable[[Rows], float]]  # prepared once, for many resamples of the rows
 
-FIGURES: dict[str, Figure] = {
-    "spearman": lambda method, data: spearman(method.scores, data.labels),
-    "pearson": lambda method, data: pearson(method.scores, data.labels),
-    "kendall": lambda method, data: metrics.kendall(method.scores, data.labels),
-    "mae": lambda method, data: metrics.mean_absolute_error(method.scores, data.labels),
-    "kappa": lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values),
-    "ece": lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values),
+
+def _plain(figure: Callable[[Method, Labelled], float]) -> Figure:
+    return lambda method, data: lambda rows: figure(method.at(rows), data.at(rows))
+
+
+FIGURES: Final[dict[str, Figure]] = {
+    "spearman": lambda method, data: metrics.spearman_of_rows(method.scores, data.labels),
+    "pearson": _plain(lambda method, data: pearson(method.scores, data.labels)),
+    "kendall": _plain(lambda method, data: metrics.kendall(method.scores, data.labels)),
+    "mae": _plain(lambda method, data: metrics.mean_absolute_error(method.scores, data.labels)),
+    "kappa": _plain(lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values)),
+    "ece": _plain(lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values)),
 }
 
 
@@ -83,7 +89,7 @@ def _compare(
     part: str, methods: Sequence[Method], data: Labelled, resamples: Resamples, leader: str
 ) -> list[Agreement]:
     sampled = {
-        method.name: {name: resamples.sample(_of(figure, method, data)) for name, figure in FIGURES.items()}
+        method.name: {name: resamples.sample(figure(method, data)) for name, figure in FIGURES.items()}
         for method in methods
     }
     found = []
@@ -94,8 +100,3 @@ def _compare(
         distinct = len(np.unique(np.round(method.scores, 6)))
         found.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
     return found
-
-
-def _of(figure: Figure, method: Method, data: Labelled) -> Callable[[Rows], float]:
-    """The figure as a function of rows."""
-    return lambda rows: figure(method.at(rows), data.at(rows))

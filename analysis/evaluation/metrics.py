@@ -10,8 +10,6 @@ from lager_onnx.analysis.labels.groups import Rows, rows_by_group
 from lager_onnx.models.method import codes, pearson, ranks
 
 Array = npt.NDArray[np.float64]
-Metric = Callable[[Array, Array], float]
-MetricOfRows = Callable[[Array, Array], Callable[[Rows], float]]  # prepared once for scores and labels, for resamples
 
 
 def spearman_of_rows(scores: Array, labels: Array) -> Callable[[Rows], float]:
@@ -54,18 +52,6 @@ def calibration_error(probabilities: Array, labels: Array, values: Array, *, bin
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     sums = [np.bincount(which, weights=given, minlength=bins) for given in (confidence, right)]
     return float(np.abs(sums[0] - sums[1]).sum() / len(labels))
-
-
-def of_rows(metric: Metric) -> MetricOfRows:
-    """The metric as a function of rows."""
-    return lambda scores, labels: lambda rows: metric(scores[rows], labels[rows])
-
-
-METRICS: dict[str, MetricOfRows] = {
-    "Spearman": spearman_of_rows,
-    "Pearson": of_rows(pearson),
-    "mean absolute error": of_rows(mean_absolute_error),
-}
 
 
 @dataclass(frozen=True)

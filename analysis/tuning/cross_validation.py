@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from lager_onnx.analysis.evaluation.metrics import METRICS, Interval, Resamples
-from lager_onnx.analysis.labels.groups import group_folds
+from lager_onnx.analysis.evaluation.agreement import FIGURES
+from lager_onnx.analysis.evaluation.methods import Method, as_graded
+from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.labels.groups import Rows, group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
-from lager_onnx.analysis.tuning.recipes import Fit
+from lager_onnx.analysis.tuning.learned import Learn
 from lager_onnx.models.errors import LabelError
+
+SHOWN: Final = {"spearman": "Spearman", "pearson": "Pearson", "mae": "mean absolute error", "ece": "calibration error"}
+MEDIAN: Final = "the labels' median"
 
 
 @dataclass(frozen=True)
@@ -17,8 +23,9 @@ class Estimate:
     """What k-fold cross-validation says of tuning.
 
     Attributes:
-        table: for each method ("uniform"; "tuned", on records that its fold did not learn from; "as stored", where
-            the judge's weights are not uniform) the figures of `METRICS` with intervals.
+        table: for each method ("uniform"; "tuned" and "calibrated", on records that their fold did not learn from; "as
+            stored", where the judge's weights are not uniform) the figures of `SHOWN` with intervals; of the labels'
+            median, what is left without any judge, the error alone.
         gain: Spearman of tuned less that of the best of the others, on the same resamples.
     """
 
@@ -33,16 +40,17 @@ class Estimate:
     def describe(self, records: int, groups: int, folds: int) -> str:
         """A table and a sentence for people."""
         lines = [f"{records} labels, {groups} groups, {folds} folds; 95% intervals by resampling groups", ""]
-        lines.append(f"{'':12s}" + "".join(f"{name:28s}" for name in METRICS))
+        lines.append(f"{'':20s}" + "".join(f"{name:26s}" for name in SHOWN.values()).rstrip())
         for method, figures in self.table.items():
-            lines.append(f"{method:12s}" + "".join(f"{figures[name]!s:28s}" for name in METRICS))
+            cells = "".join(f"{figures.get(name, '')!s:26s}" for name in SHOWN)
+            lines.append(f"{method:20s}{cells}".rstrip())
         verdict = "Tuning helps" if self.helps else "Tuning brings nothing that can be told from chance"
         if self.gain.high < 0:
             verdict = "Tuning does harm"
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 
-def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, folds: int) -> Estimate:
+def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Learn, folds: int) -> Estimate:
     """Cross-validates `learn` over groups.
 
     Raises:
@@ -50,30 +58,51 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Fit, f
     """
     if np.ptp(data.labels) == 0:
         raise LabelError(f"all {len(data.labels)} labels are {data.labels[0]:g}: there is nothing to learn from them")
-    tuned = left_out_scores(data, groups, learn, folds)
-    uniform = data.uniform()
-    scores = {"uniform": data.scores(uniform), "tuned": tuned}
-    if not np.allclose(stored, uniform):
-        scores["as stored"] = data.scores(stored)
+    tuned, *calibrated = left_out(data, groups, learn, folds)
+    methods = [as_graded("uniform", data, data.uniform(), None), tuned, *calibrated]
+    if not np.allclose(stored, data.uniform()):
+        methods.append(as_graded("as stored", data, stored, None))
     resamples = Resamples.of_groups(groups)
     sampled = {
-        method: {name: resamples.sample(metric(found, data.labels)) for name, metric in METRICS.items()}
-        for method, found in scores.items()
+        method.name: {name: resamples.sample(FIGURES[name](method, data)) for name in SHOWN} for method in methods
     }
-    agreement = {method: figures["Spearman"] for method, figures in sampled.items()}
-    others = [method for method in scores if method != "tuned"]
-    other = max(others, key=lambda method: np.nan_to_num(agreement[method].value, nan=-1))
-    table = {method: {name: figure.interval for name, figure in figures.items()} for method, figures in sampled.items()}
-    return Estimate(table, (agreement["tuned"] - agreement[other]).interval)
+    agreement = {name: figures["spearman"] for name, figures in sampled.items() if name in ("uniform", "as stored")}
+    other = max(agreement.values(), key=lambda figure: np.nan_to_num(figure.value, nan=-1))
+    table = {name: {key: figure.interval for key, figure in figures.items()} for name, figures in sampled.items()}
+    if calibrated:
+        constant = _left_out_medians(data, groups, folds)
+        table[MEDIAN] = {"mae": resamples.sample(FIGURES["mae"](constant, data)).interval}
+    return Estimate(table, (sampled["tuned"]["spearman"] - other).interval)
 
 
-def left_out_scores(data: Labelled, groups: Sequence[str], learn: Fit, folds: int, *, seed: int = 0) -> Array:
-    """Scores (records,), each under weights that were learned without its group.
+def left_out(data: Labelled, groups: Sequence[str], learn: Learn, folds: int, *, seed: int = 0) -> list[Method]:
+    """What judges say of records, each learned without the record's group: "tuned", and "calibrated" where they are.
 
     Raises:
         LabelError: fewer groups than folds.
     """
-    scores = np.empty(len(groups))
+    parts: list[tuple[Rows, list[Method]]] = []
     for train, test in group_folds(groups, folds, seed=seed):
-        scores[test] = data.at(test).scores(learn(data.at(train), [groups[row] for row in train]))
-    return scores
+        learned = learn(data.at(train), [groups[row] for row in train])
+        some = data.at(test)
+        methods = [as_graded("tuned", some, learned.weights, None)]
+        if learned.calibration:
+            methods.append(as_graded("calibrated", some, learned.weights, learned.calibration))
+        parts.append((test, methods))
+    order = np.argsort(np.concatenate([test for test, _ in parts]))
+    together = zip(*(methods for _, methods in parts), strict=True)
+    return [
+        Method(
+            each[0].name,
+            np.concatenate([method.scores for method in each])[order],
+            np.concatenate([method.probabilities for method in each])[order],
+        )
+        for each in together
+    ]
+
+
+def _left_out_medians(data: Labelled, groups: Sequence[str], folds: int) -> Method:
+    scores = np.empty(len(data.labels))
+    for train, test in group_folds(groups, folds):
+        scores[test] = np.median(data.labels[train])
+    return Method(MEDIAN, scores, np.zeros((len(scores), len(data.values))))

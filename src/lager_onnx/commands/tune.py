@@ -42,6 +42,12 @@ from lager_onnx.commands.options import (
     help="The rest: 1 - Pearson's r, |score - label|, or its square. [correlation; recipe paper: mse]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=1, help="Passes over the labels, in the paper's recipe.")
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Learn, too, what people would say where the judge gives a score: a rising line, straight with few labels. "
+    "Ranks stay, errors shrink.",
+)
 @click.option("--folds", type=click.IntRange(min=2), default=5, help="Of the cross-validation; no response is in two.")
 @reads_records("labelled")
 @CRITERION
@@ -56,13 +62,10 @@ def tune(
     data: Any,
     label: str,
     recipe: Any,
-    alpha: float | None,
-    distance: Any,
-    epochs: int,
-    folds: int,
     criterion: str | None,
     on_error: Any,
     running: dict[str, Any],
+    **options: Any,
 ) -> None:
     """Learn the layer weights of the judge in JUDGE_DIR from the labels in LABELLED.
 
@@ -74,10 +77,8 @@ def tune(
     \b
     Examples:
         lager tune judges/smollm2 labelled.jsonl --dry-run
-        lager tune judges/smollm2 labelled.jsonl -o judges/smollm2-tuned --label rating
+        lager tune judges/smollm2 labelled.jsonl -o judges/smollm2-tuned --label rating --calibrate
     """
-    import numpy as np  # noqa: PLC0415
-
     from lager_onnx.models.errors import LabelError  # noqa: PLC0415
     from lager_onnx.runtime.files import shown  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
@@ -85,31 +86,21 @@ def tune(
     # The judge's checksums take as long as importing SciPy: both at once.
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading = pool.submit(Judge.load, judge_dir, **running)
-        from lager_onnx.analysis import tuning  # noqa: PLC0415
-        from lager_onnx.analysis.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
+        from lager_onnx.analysis.labels.labelled import gradable  # noqa: PLC0415
         from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
+        from lager_onnx.analysis.tuning.tune import tune as tune_judge  # noqa: PLC0415
 
         judge = loading.result()
     read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
     if on_error == "skip":
         read = gradable(judge, read)
-    rows = read.rows
-    graded, groups = labelled_logits(judge, rows), [row.group for row in rows]
-    given: dict[str, Any] = {
-        name: value for name, value in (("alpha", alpha), ("distance", distance)) if value is not None
-    }
-    learn = tuning.recipe(recipe, epochs=epochs, **given)
     try:
-        found = tuning.estimate(graded, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+        tuned = tune_judge(judge, read, name=shown(Path(source.path).name), recipe_name=recipe, **options)
     except LabelError as error:
         raise LabelError(f"{source.name}: {error}") from error
-    click.echo(found.describe(len(rows), len(set(groups)), folds))
+    click.echo(tuned.describe())
     if read.left_out:
         click.echo(read.describe(), err=True)
-    if dry_run:
-        return
-    origin = f"tuned on {len(rows)} labels of {shown(Path(source.path).name)}, recipe {recipe}"
-    origin += "".join(f", {name} {value}" for name, value in given.items())
-    weights = learn(graded, groups).tolist()
-    tuning.reweigh(judge_dir, weights, origin, target=output, overwrite=overwrite)
-    click.echo(f"{shown(output or judge_dir)}: {origin}", err=True)
+    if not dry_run:
+        tuned.write(judge_dir, output, overwrite=overwrite)
+        click.echo(f"{shown(output or judge_dir)}: {tuned.origin}", err=True)
