@@ -2,16 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JUDGE := judges/smollm2
+# `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
+JUDGE ?= smollm2
 
 .PHONY: demo test lint check test-cuda test-cpus test-attack export-at-size bench clean
 
-demo: $(JUDGE)/judge.json
-	$(BIN)/lager score $(JUDGE) samples/responses.jsonl --overwrite -o judges/smollm2-demo.jsonl
-	$(BIN)/python samples/table.py judges/smollm2-demo.jsonl
+demo: judges/$(JUDGE)/judge.json
+	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
+	$(BIN)/python samples/table.py judges/$(JUDGE)-demo.jsonl
 
-$(JUDGE)/judge.json: | $(VENV)/.installed
-	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(JUDGE)
+judges/$(JUDGE)/judge.json: | $(VENV)/.installed
+	$(BIN)/lager export "$$($(BIN)/python samples/find_checkpoint.py $(JUDGE))" judges/$(JUDGE)
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
@@ -31,18 +32,18 @@ test-cpus: $(VENV)/.installed
 # `make export-at-size AT_SIZE="llama-3.3-70b --layers 2 --precision int4"` does another.
 AT_SIZE ?= llama-3.1-8b
 export-at-size: $(VENV)/.installed
-	$(BIN)/python benchmarks/export_at_size.py $(AT_SIZE) --tokenizer "$$($(BIN)/python samples/find_smollm2.py)"
+	$(BIN)/python benchmarks/export_at_size.py $(AT_SIZE) --tokenizer "$$($(BIN)/python samples/find_checkpoint.py)"
 
 # Takes an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5
 BENCH := judges/bench
 bench: $(BENCH)/fp32/judge.json $(BENCH)/int8/judge.json $(BENCH)/int4/judge.json
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
-	$(BIN)/python benchmarks/run.py $(BENCH) "$$($(BIN)/python samples/find_smollm2.py)" \
+	$(BIN)/python benchmarks/run.py $(BENCH) "$$($(BIN)/python samples/find_checkpoint.py)" \
 		--rounds $(ROUNDS) $(if $(RECORDS),--records $(RECORDS))
 
 $(BENCH)/%/judge.json: | $(VENV)/.installed
-	$(BIN)/lager export "$$($(BIN)/python samples/find_smollm2.py)" $(BENCH)/$* --precision $*
+	$(BIN)/lager export "$$($(BIN)/python samples/find_checkpoint.py)" $(BENCH)/$* --precision $*
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
