@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lager_onnx.analysis.depth.cut import cut
     from lager_onnx.analysis.evaluation.evaluate import compare, evaluate
+    from lager_onnx.analysis.inspect import describe
+    from lager_onnx.analysis.pages.layers import inspect_page
     from lager_onnx.analysis.tuning.tune import tune
 
-__all__ = ["compare", "cut", "evaluate", "tune"]
+__all__ = ["compare", "cut", "describe", "evaluate", "inspect_page", "tune"]
 
 _HOME = {
     "compare": "evaluation.evaluate",
     "cut": "depth.cut",
+    "describe": "inspect",
     "evaluate": "evaluation.evaluate",
+    "inspect_page": "pages.layers",
     "tune": "tuning.tune",
 }
 
