@@ -71,8 +71,10 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
         num_layers=depth,
         layers_cut=whole.layers_cut + whole.num_layers - depth,
         layer_weights=weights,
-        calibration=whole.calibration if same else None,
     )
+    if not same:  # other scores than those that were calibrated and compared with float32's
+        origin = f"{whole.weights_origin}; cut behind layer {depth}"
+        spec = replace(spec, weights_origin=origin, calibration=None, agreement=None)
     model = ir.load(judge_dir / GRAPH_FILE)
     finish_checking()
     check_graph(whole, model.metadata_props, judge_dir)

@@ -78,6 +78,7 @@ def test_untuned_weights_stay_uniform_over_what_is_left(tiny_judge: Path, tmp_pa
     assert cut(tiny_judge, "--depth", 3, "-o", tmp_path / "three").exit_code == 0
     spec = JudgeSpec.load(tmp_path / "three")
     np.testing.assert_allclose(spec.layer_weights, [0.25] * 4 + [0] * 4)
+    assert spec.weights_origin.endswith("; cut behind layer 3")
     assert cut(tmp_path / "three", "--depth", 1, "-o", tmp_path / "one").exit_code == 0  # what was cut can be cut
     spec = JudgeSpec.load(tmp_path / "one")
     assert (spec.num_layers, spec.layers_cut) == (1, 3)
