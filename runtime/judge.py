@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
@@ -104,8 +104,11 @@ class Judge:
         Raises:
             TemplateError: there is none, or it cannot be used.
         """
-        encoder = self._encoder.with_template(Template.load(template))
-        return Judge(encoder.spec, encoder, self._engine)
+        return self.with_spec(replace(self.spec, template=Template.load(template)))
+
+    def with_spec(self, spec: JudgeSpec) -> "Judge":
+        """This judge with another template or chat wrapper; what else the spec says must be as it was."""
+        return Judge(spec, self._encoder.with_spec(spec), self._engine)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,6 @@ from tokenizers import AddedToken, Tokenizer
 
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
-from lager_onnx.models.template import Template
 from lager_onnx.models.values import text_field, visible
 from lager_onnx.runtime.records.layouts import as_judged
 
@@ -59,10 +58,11 @@ class PromptEncoder:
         self._control_pattern = re.compile("|".join(map(_pattern, longest_first)) or "(?!)")
         self._own_control = self._count_control(self._encode(self._wrap(Turns("x"))))
 
-    def with_template(self, template: Template) -> "PromptEncoder":
-        """The same judge's encoder for prompts of another template."""
+    def with_spec(self, spec: JudgeSpec) -> "PromptEncoder":
+        """The same judge's encoder for other prompts: another template, or other text round it."""
         other = copy(self)
-        other.spec = replace(self.spec, template=template)
+        other.spec = spec
+        other._own_control = other._count_control(other._encode(other._wrap(Turns("x"))))
         return other
 
     @property
