@@ -52,8 +52,8 @@ _SCORES: Final = 0.3  # standard deviation of a score token's logit
 def main(name: str, folder: Path, layers: int | None, tokenizer: Path) -> None:
     """Write a checkpoint of random weights."""
     model_type, options = CONFIGURATIONS[name]
+    options |= {"num_hidden_layers": layers or options["num_hidden_layers"]}
     config = CONFIG_MAPPING[model_type](**options, tie_word_embeddings=False, dtype=torch.bfloat16)
-    config.num_hidden_layers = layers or config.num_hidden_layers
     config.architectures = ["LlamaForCausalLM" if model_type == "llama" else "Qwen2ForCausalLM"]
     folder.mkdir(parents=True)
     AutoTokenizer.from_pretrained(tokenizer.parent, gguf_file=tokenizer.name).save_pretrained(folder)
