@@ -47,7 +47,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "lager-onnx"
 
 
-@pytest.mark.parametrize("recipe", ["regularised", "paper"])
+@pytest.mark.parametrize("recipe", ["choose", "regularised", "paper"])
 def test_a_tuned_judge_is_a_judge(tiny_judge: Path, tmp_path: Path, recipe: str) -> None:
     labelled = write(tmp_path / "labelled.jsonl", records(60))
     result = tune(tiny_judge, labelled, "-o", tmp_path / "tuned", "--recipe", recipe)

@@ -13,7 +13,7 @@ from lager_onnx.models.calibration import Calibration
 _GROUPS_A_CORNER: Final = 40  # of labels, for each corner beyond the first two
 _MOST_CORNERS: Final = 8
 # Of a unit of the labels' range, in labels: what one group's word weighs against a constant.
-_PULL: Final = 1.0
+_PULL: Final = 3.0
 _STEADY: Final = 1e-3  # part of the scores as they are, so that the line rises everywhere and ranks stay
 
 

@@ -13,6 +13,7 @@ from lager_onnx.analysis.labels.groups import Rows, group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.learned import Learn
 from lager_onnx.models.errors import LabelError
+from lager_onnx.models.method import codes, ranks
 
 SHOWN: Final = {"spearman": "Spearman", "pearson": "Pearson", "mae": "mean absolute error", "ece": "calibration error"}
 MEDIAN: Final = "the labels' median"
@@ -26,7 +27,8 @@ class Estimate:
         table: for each method ("uniform"; "tuned" and "calibrated", on records that their fold did not learn from; "as
             stored", where the judge's weights are not uniform) the figures of `SHOWN` with intervals; of the labels'
             median, what is left without any judge, the error alone.
-        gain: Spearman of tuned less that of the best of the others, on the same resamples.
+        gain: Spearman of tuned less that of the best of the others, on the same resamples. Spearman is of ranks among
+            the records of a fold.
     """
 
     table: dict[str, dict[str, Interval]]
@@ -62,9 +64,13 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Learn,
     methods = [as_graded("uniform", data, data.uniform(), None), tuned, *calibrated]
     if not np.allclose(stored, data.uniform()):
         methods.append(as_graded("as stored", data, stored, None))
-    resamples = Resamples.of_groups(groups)
+    resamples, parts = Resamples.of_groups(groups), [test for _, test in group_folds(groups, folds)]
     sampled = {
-        method.name: {name: resamples.sample(FIGURES[name](method, data)) for name in SHOWN} for method in methods
+        method.name: {
+            name: resamples.sample(FIGURES[name](_ranked(method, parts) if name == "spearman" else method, data))
+            for name in SHOWN
+        }
+        for method in methods
     }
     agreement = {name: figures["spearman"] for name, figures in sampled.items() if name in ("uniform", "as stored")}
     other = max(agreement.values(), key=lambda figure: np.nan_to_num(figure.value, nan=-1))
@@ -99,6 +105,14 @@ def left_out(data: Labelled, groups: Sequence[str], learn: Learn, folds: int, *,
         )
         for each in together
     ]
+
+
+def _ranked(method: Method, parts: Sequence[Rows]) -> Method:
+    """Ranks among the records of the same fold: what was learned on different folds gives scores of other sizes."""
+    scores = np.empty(len(method.scores))
+    for rows in parts:
+        scores[rows] = ranks(codes(method.scores[rows])) / len(rows)
+    return Method(method.name, scores, method.probabilities)
 
 
 def _left_out_medians(data: Labelled, groups: Sequence[str], folds: int) -> Method:

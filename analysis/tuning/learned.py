@@ -1,8 +1,9 @@
 """What is learned from labels."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from lager_onnx.analysis.evaluation.metrics import Interval
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.calibration import Calibration
 
@@ -15,11 +16,13 @@ class Learned:
         weights: (2 (L + 1),).
         calibration: None for scores as they are.
         how: what was chosen, in words.
+        leads: of every way that could be chosen over uniform weights, in Spearman on records that it has not seen.
     """
 
     weights: Array
     calibration: Calibration | None = None
     how: str = ""
+    leads: Mapping[str, Interval] = field(default_factory=dict)
 
 
 Learn = Callable[[Labelled, Sequence[str]], Learned]

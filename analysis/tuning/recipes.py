@@ -11,7 +11,7 @@ from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.loss import Distance, Loss
 from lager_onnx.models.layers import Lens
 
-Recipe = Literal["regularised", "paper"]
+Recipe = Literal["regularised", "paper"]  # how weights are learned; what `choose` chooses among is in choices.py
 Fit = Callable[[Labelled, Sequence[str]], Array]
 
 # As much as so many groups of records know. Found on newsroom, vicuna_eval and EQ-Bench; see docs/alignment.md.

@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import LabelledRecords, as_labelled
 from lager_onnx.analysis.tuning.calibrate import fit_calibration
+from lager_onnx.analysis.tuning.choose import choose
 from lager_onnx.analysis.tuning.cross_validation import Estimate, estimate
 from lager_onnx.analysis.tuning.learned import Learn, Learned
 from lager_onnx.analysis.tuning.loss import Distance
 from lager_onnx.analysis.tuning.recipes import Recipe, recipe
 from lager_onnx.analysis.tuning.write_weights import reweigh
+from lager_onnx.models.errors import LabelError
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.judge import Judge
 
@@ -38,8 +40,13 @@ class Tuned:
     origin: str
 
     def describe(self) -> str:
-        """The estimate as a table, and a sentence."""
-        return self.estimate.describe(self.records, self.groups, self.folds)
+        """What each way brings, the estimate as a table, and a sentence."""
+        said = self.estimate.describe(self.records, self.groups, self.folds)
+        if not self.learned.leads:
+            return said
+        lines = [f"{'':28s}lead over uniform weights, on responses that it has not seen"]
+        lines += [f"{name:28s}{lead}" for name, lead in self.learned.leads.items()]
+        return "\n".join([*lines, "", f"Chosen: {self.learned.how}", "", said])
 
     def write(self, judge_dir: str | Path, target: str | Path | None = None, *, overwrite: bool = False) -> JudgeSpec:
         """Writes the judge with what was learned, in place or to `target`; its large weights are not written again."""
@@ -55,7 +62,7 @@ def tune(
     *,
     label: str = "human_score",
     name: str = "records in memory",
-    recipe_name: Recipe = "regularised",
+    recipe_name: Recipe | Literal["choose"] = "choose",
     alpha: float | None = None,
     distance: Distance | None = None,
     epochs: int = 1,
@@ -73,8 +80,9 @@ def tune(
         records: with a label each. Those of one `group`, or of the same instruction and response, belong together.
         label: the field that holds it.
         name: what to call the records in `judge.json`.
-        recipe_name: "regularised": converged, for the highest correlation, drawn to uniform weights the more, the fewer
-            labels there are; or "paper".
+        recipe_name: "choose" among lenses, layers, and learned weights, and keep uniform ones where nothing can be told
+            from chance; "regularised", learned weights, drawn to uniform ones the more, the fewer labels there are; or
+            "paper".
         alpha: share of the cross entropy in the loss, where it is not to be the recipe's own.
         distance: the rest of the loss, likewise.
         epochs: passes over the labels, in the paper's recipe.
@@ -93,17 +101,25 @@ def tune(
     origin = f"tuned on {len(rows)} labels of {name}, recipe {recipe_name}"
     origin += "".join(f", {key} {value}" for key, value in options.items())
     learned = learn(data, groups)
+    if learned.how:
+        origin += f": {learned.how}"
     if learned.calibration:
         learned = replace(learned, calibration=replace(learned.calibration, origin=f"{len(rows)} labels of {name}"))
     return Tuned(learned, found, len(rows), len(set(groups)), folds, origin)
 
 
-def _learner(recipe_name: Recipe, epochs: int, *, calibrate: bool, **options: Any) -> Learn:
-    fit = recipe(recipe_name, epochs=epochs, **options)
+def _learner(recipe_name: Recipe | Literal["choose"], epochs: int, *, calibrate: bool, **options: Any) -> Learn:
+    if recipe_name == "choose" and options:
+        raise LabelError(f"{' and '.join(options)} belong to a recipe: add --recipe regularised or paper")
 
     def learn(data: Labelled, groups: Sequence[str]) -> Learned:
-        weights = fit(data, groups)
-        scores = data.scores(weights)
-        return Learned(weights, fit_calibration(scores, data.labels, groups, data.values) if calibrate else None)
+        if recipe_name == "choose":
+            learned = choose(data, groups)
+        else:
+            learned = Learned(recipe(recipe_name, epochs=epochs, **options)(data, groups))
+        if not calibrate:
+            return learned
+        scores = data.scores(learned.weights)
+        return replace(learned, calibration=fit_calibration(scores, data.labels, groups, data.values))
 
     return learn

@@ -29,7 +29,7 @@ def judged(records: int, *, noise: float, seed: int = 0) -> tuple[np.ndarray, np
     return scores, np.clip(np.round(3 + 1.5 * latent), 1, 5), [str(row // 2) for row in range(records)]
 
 
-@pytest.mark.parametrize("records", [30, 200, 1000])
+@pytest.mark.parametrize("records", [80, 200, 1000])
 def test_calibrated_scores_miss_labels_less_than_scores_and_their_median_do(records: int) -> None:
     scores, labels, groups = judged(records, noise=0.5)
     corners = fit_calibration(scores, labels, groups, VALUES)

@@ -28,18 +28,20 @@ from lager_onnx.commands.options import (
 @LABEL
 @click.option(
     "--recipe",
-    type=click.Choice(["regularised", "paper"]),
-    default="regularised",
-    help="regularised: converged, for the highest correlation, drawn to uniform weights the more, the fewer labels. "
-    "paper: Adam, rate 0.01, batches of 4, the last layer first, cross entropy and squared error.",
+    type=click.Choice(["choose", "regularised", "paper"]),
+    default="choose",
+    help="choose: among lenses, bands of layers, depths and learned weights, what leads uniform weights on responses "
+    "not seen, and uniform ones where nothing can be told from chance. regularised: learned, for the highest "
+    "correlation, drawn to uniform weights the more, the fewer labels. paper: Adam, rate 0.01, batches of 4, the last "
+    "layer first, cross entropy and squared error.",
 )
 @click.option(
-    "--alpha", type=click.FloatRange(0, 1), help="Share of the cross entropy in the loss. [0; recipe paper: 0.622]"
+    "--alpha", type=click.FloatRange(0, 1), help="Share of cross entropy in the loss. [regularised: 0; paper: 0.622]"
 )
 @click.option(
     "--distance",
     type=click.Choice(["correlation", "mae", "mse"]),
-    help="The rest: 1 - Pearson's r, |score - label|, or its square. [correlation; recipe paper: mse]",
+    help="The rest: 1 - Pearson's r, |score - label|, or its square. [regularised: correlation; paper: mse]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), default=1, help="Passes over the labels, in the paper's recipe.")
 @click.option(
