@@ -11,23 +11,24 @@ from lager_onnx.analysis.evaluation import metrics
 from lager_onnx.analysis.evaluation.methods import Method
 from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
 from lager_onnx.analysis.labels.groups import Rows
-from lager_onnx.analysis.labels.labelled import Labelled
+from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.method import pearson
 
 Figure = Callable[[Method, Labelled], Callable[[Rows], float]]  # prepared once, for many resamples of the rows
 
 
-def _plain(figure: Callable[[Method, Labelled], float]) -> Figure:
-    return lambda method, data: lambda rows: figure(method.at(rows), data.at(rows))
+def _plain(figure: Callable[[Method, Array, Array], float]) -> Figure:
+    """A figure of a method, labels and the scale's values; resamples need no layer logits."""
+    return lambda method, data: lambda rows: figure(method.at(rows), data.labels[rows], data.values)
 
 
 FIGURES: Final[dict[str, Figure]] = {
     "spearman": lambda method, data: metrics.spearman_of_rows(method.scores, data.labels),
-    "pearson": _plain(lambda method, data: pearson(method.scores, data.labels)),
-    "kendall": _plain(lambda method, data: metrics.kendall(method.scores, data.labels)),
-    "mae": _plain(lambda method, data: metrics.mean_absolute_error(method.scores, data.labels)),
-    "kappa": _plain(lambda method, data: metrics.weighted_kappa(method.scores, data.labels, data.values)),
-    "ece": _plain(lambda method, data: metrics.calibration_error(method.probabilities, data.labels, data.values)),
+    "pearson": _plain(lambda method, labels, _: pearson(method.scores, labels)),
+    "kendall": _plain(lambda method, labels, _: metrics.kendall(method.scores, labels)),
+    "mae": _plain(lambda method, labels, _: metrics.mean_absolute_error(method.scores, labels)),
+    "kappa": _plain(lambda method, labels, values: metrics.weighted_kappa(method.scores, labels, values)),
+    "ece": _plain(lambda method, labels, values: metrics.calibration_error(method.probabilities, labels, values)),
 }
 
 
