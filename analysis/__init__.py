@@ -7,8 +7,9 @@ judge = Judge.load("judges/smollm2")
 evaluate(judge, [{"instruction": "Name a prime.", "response": "Seven.", "human_score": 5}, ...])
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from lager_onnx.extras import import_public
 
 if TYPE_CHECKING:
     from lager_onnx.analysis.depth.cut import cut
@@ -33,4 +34,4 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: each needs packages of its own."""
     if name not in _HOME:
         raise AttributeError(f"module 'lager_onnx.analysis' has no attribute {name!r}")
-    return getattr(import_module(f"lager_onnx.analysis.{_HOME[name]}"), name)
+    return import_public(f"lager_onnx.analysis.{_HOME[name]}", name)

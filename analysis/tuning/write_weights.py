@@ -45,6 +45,7 @@ def reweigh(
         OutputError: `target` exists already.
     """
     spec = read_spec(judge_dir)
+    calibrated = calibration is not None or spec.calibration is not None
     same = target is None or target.resolve() == judge_dir.resolve()
     with new_folder(target or judge_dir, overwrite=overwrite or same) as folder:
         for file in judge_dir.iterdir():
@@ -57,7 +58,7 @@ def reweigh(
             calibration=calibration,
         )
         graph = judge_dir / GRAPH_FILE
-        if calibration or read_spec(judge_dir).calibration:
+        if calibrated:
             model = ir.load(graph)
             set_calibration(model, calibration, spec.scale.values)
             graph = folder / GRAPH_FILE

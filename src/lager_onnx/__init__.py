@@ -28,14 +28,6 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: `import lager_onnx` itself costs nothing."""
     if name not in _HOME:
         raise AttributeError(f"module 'lager_onnx' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415
+    from lager_onnx.extras import import_public  # noqa: PLC0415
 
-    from lager_onnx.extras import missing_package  # noqa: PLC0415
-
-    try:
-        return getattr(import_module(_HOME[name]), name)
-    except ImportError as error:
-        missing = missing_package(error)
-        if missing is None:
-            raise
-        raise missing from error
+    return import_public(_HOME[name], name)

@@ -1,6 +1,7 @@
 """Which extra of the installation brings a package that is not there."""
 
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 from lager_onnx.models.errors import MissingPackageError
 
@@ -13,6 +14,21 @@ _EXTRA_OF: Final = {
 }  # fmt: skip
 # What a command needs besides, so that one installation is enough.
 _EXTRA_OF_COMMAND: Final = {"export": "cpu,export", "tune": "cpu,tune", "cut": "cpu,tune", "evaluate": "cpu,tune"}
+
+
+def import_public(module: str, name: str) -> Any:
+    """A public name, from the module that it lives in; where that needs a package that is not there, says which extra.
+
+    Raises:
+        MissingPackageError: install that extra.
+    """
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        raise missing from error
 
 
 def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageError | None:

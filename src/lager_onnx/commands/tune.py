@@ -74,7 +74,7 @@ def tune(
     LABELLED holds records as for `lager score`, each with a label. Records of one `group` (or of the same
     instruction and response) belong together. What tuning brings is estimated by cross-validation and printed before
     the weights are written into the judge; its large weights stay as they are. Records are graded once: their layer
-    logits are kept in the cache folder, and a second run takes about a second.
+    logits are kept in the cache folder, and a second run takes seconds.
 
     \b
     Examples:
