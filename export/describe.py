@@ -1,10 +1,10 @@
 """What a judge will be, as far as the checkpoint says it."""
 
 import logging
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lager_onnx.export.chat import render_wrapper
-from lager_onnx.export.package import package_versions
 from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.sources.source import Source
 from lager_onnx.models.layers import Lens, parse_layers, uniform_weights
@@ -53,7 +53,7 @@ def describe(
             model_type=source.config.model_type,
             commit=source.commit,
         ),
-        versions=package_versions(),
+        versions=_package_versions(),
     )
 
 
@@ -69,3 +69,16 @@ def _context_length(source: Source) -> int:
         logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
         return int(original)
     return int(source.config.max_position_embeddings)
+
+
+def _package_versions() -> dict[str, str]:
+    """Versions of the packages that make a judge."""
+    names = ("lager-onnx", "torch", "transformers", "optimum", "optimum-onnx", "onnx-ir", "onnxruntime")
+    return {name: found for name in names if (found := _version(name))}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # an export from ONNX needs few of them
+        return None

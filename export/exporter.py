@@ -13,7 +13,6 @@ from lager_onnx.export.describe import describe
 from lager_onnx.export.lower.kernels import choose_kernels
 from lager_onnx.export.lower.narrow import narrow
 from lager_onnx.export.lower.weight_precision import DTYPES
-from lager_onnx.export.package import WeightsFile, folder_size, write_graph, write_rest
 from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
 from lager_onnx.export.room import check_room, room_needed
@@ -27,9 +26,11 @@ from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import Lens
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Parity, Target
+from lager_onnx.models.spec import CONFIG_FILE, TOKENIZER_FILE, JudgeSpec, Parity, Target
 from lager_onnx.models.template import Template
+from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import new_folder
+from lager_onnx.runtime.weights_file import WeightsFile, write_graph
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +115,10 @@ def export_judge(
             arithmetic = precision if target == "cuda" else "fp32"
             spec = replace(spec, precision=precision, arithmetic=arithmetic)
             spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
-        spec = write_rest(folder, spec, loaded.backend.to_str(), loaded.config_json())
-        size = folder_size(folder)
+        (folder / TOKENIZER_FILE).write_text(loaded.backend.to_str(), encoding="utf-8")
+        (folder / CONFIG_FILE).write_text(loaded.config_json(), encoding="utf-8")
+        spec = write_spec(folder, spec)
+        size = sum(file.stat().st_size for file in folder.iterdir())
     logger.info("%s: %.0f MB, %s, scale %s", judge_dir, size / 1e6, precision, parsed_scale)
     return spec
 

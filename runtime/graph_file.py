@@ -1,6 +1,8 @@
-"""What is changed in `model.onnx` once it is written: the layer weights, and what the graph says of itself."""
+"""Writes what describes a judge: the layer weights in its graph, what the graph says of itself, card, `judge.json`."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +10,31 @@ import numpy as np
 import onnx
 
 from lager_onnx.models.errors import JudgeFolderError
-from lager_onnx.models.spec import GRAPH_KEY, JudgeSpec
+from lager_onnx.models.model_card import model_card
+from lager_onnx.models.spec import CARD_FILE, CHECKED_FILES, GRAPH_FILE, GRAPH_KEY, SPEC_FILE, JudgeSpec
+from lager_onnx.runtime.folder import checksum
 
 LAYER_WEIGHTS: Final = "lager.layer_weights"
+
+
+def write_spec(folder: Path, spec: JudgeSpec, *, known: Mapping[str, str] | None = None) -> JudgeSpec:
+    """Completes a judge folder: the spec goes into the graph, the card and, last, `judge.json` with all checksums.
+
+    Args:
+        folder: with all other files in it.
+        spec: of the judge; its checksums are made here.
+        known: checksums of large files that need not be read again.
+
+    Raises:
+        JudgeFolderError: the graph holds no layer weights.
+    """
+    edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
+    (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
+    known = {} if known is None else known
+    files = [name for name in CHECKED_FILES if (folder / name).exists()]
+    spec = replace(spec, checksums={name: known.get(name) or checksum(folder / name) for name in files})
+    (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+    return spec
 
 
 def edit_graph(source: Path, target: Path, spec: JudgeSpec) -> None:

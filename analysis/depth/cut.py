@@ -5,7 +5,7 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,25 +14,14 @@ import onnx_ir as ir
 from lager_onnx.analysis.depth.graph import cut_graph
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
-from lager_onnx.models.model_card import model_card
 from lager_onnx.models.precisions import Precision
-from lager_onnx.models.spec import (
-    CARD_FILE,
-    CHECKED_FILES,
-    CONFIG_FILE,
-    GRAPH_FILE,
-    SPEC_FILE,
-    TOKENIZER_FILE,
-    WEIGHTS_FILE,
-    JudgeSpec,
-)
-from lager_onnx.runtime.folder import check_graph, checksum, read_spec, start_checking
-from lager_onnx.runtime.graph_file import edit_graph
+from lager_onnx.models.spec import CONFIG_FILE, GRAPH_FILE, TOKENIZER_FILE, JudgeSpec
+from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
+from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import link_or_copy, new_folder
 from lager_onnx.runtime.session import open_session, run_graph
+from lager_onnx.runtime.weights_file import write_graph
 
-_PAGE: Final = 4096  # where tensors begin, so that they can be mapped one by one
-_AT_ONCE: Final = 1 << 24  # bytes
 # Of a row's largest logit: kernels for one row and for many differ; in 4 bits they round activations otherwise.
 _APART: Final[dict[Precision, float]] = {"fp32": 1e-4, "fp16": 1e-4, "bf16": 1e-4, "int8": 1e-3, "int4": 0.1}
 _LENGTHS: Final = (1, 17, 120)  # tokens of the prompts on which both judges are compared
@@ -81,16 +70,11 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
     set_calibration(model, spec.calibration, spec.scale.values)
     with new_folder(target, overwrite=overwrite) as folder:
         cut_graph(model, depth, len(kept))
-        with (folder / WEIGHTS_FILE).open("wb") as file:
-            _copy_weights(model.graph, file, folder)
-        ir.save(model, folder / GRAPH_FILE)
-        edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
-        _compare(judge_dir, folder, kept, spec)
+        write_graph(model, folder)
         link_or_copy(judge_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
         (folder / CONFIG_FILE).write_text(_config(judge_dir / CONFIG_FILE, depth), encoding="utf-8")
-        (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
-        spec = replace(spec, checksums={name: checksum(folder / name) for name in CHECKED_FILES})
-        (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
+        spec = write_spec(folder, spec)
+        _compare(judge_dir, folder, kept, spec)
     return spec
 
 
@@ -115,24 +99,6 @@ def _kept_weights(spec: JudgeSpec, kept: list[int]) -> tuple[float, ...]:
     lost = any(weight for index, weight in enumerate(spec.layer_weights) if index not in kept)
     scale = math.fsum(spec.layer_weights) / math.fsum(left) if lost else 1.0
     return tuple(weight * scale for weight in left)
-
-
-def _copy_weights(graph: ir.Graph, file: BinaryIO, folder: Path) -> None:
-    """Writes the external weights that are still read, each at the beginning of a page."""
-    for value in graph.initializers.values():
-        tensor = value.const_value
-        if not isinstance(tensor, ir.ExternalTensor):
-            continue
-        file.write(bytes(-file.tell() % _PAGE))
-        start, left = file.tell(), tensor.length or tensor.nbytes
-        with Path(tensor.path).open("rb") as source:
-            source.seek(tensor.offset or 0)
-            while left:
-                left -= file.write(source.read(min(left, _AT_ONCE)))
-        value.const_value = ir.ExternalTensor(
-            WEIGHTS_FILE, start, file.tell() - start, tensor.dtype,
-            shape=ir.Shape(tensor.shape.numpy()), name=value.name or "", base_dir=folder,
-        )  # fmt: skip
 
 
 def _compare(whole: Path, folder: Path, kept: list[int], spec: JudgeSpec) -> None:

@@ -63,6 +63,8 @@ def read_labelled(
 ) -> LabelledRecords:
     """Reads labelled records; those of the same `group`, or else of the same instruction and response, belong together.
 
+    A record that has none of these, only fields of a user's own template, is a group of its own.
+
     Args:
         source: file, or "-" for standard input.
         scale: of the judge.
@@ -153,5 +155,9 @@ def _labelled(
             f"{min(scale.values):g} to {max(scale.values):g}"
         )
     judged = with_criterion(as_judged(record, fields), criterion)
-    group = record.get("group") or "\0".join(str(judged.get(name)) for name in ("instruction", "response"))
-    return LabelledRecord(where, judged, label, str(group))
+    return LabelledRecord(where, judged, label, str(record.get("group") or _graded_text(judged) or where))
+
+
+def _graded_text(record: Mapping[str, Any]) -> str:
+    """What records of one response have in common; "" where only the fields of a user's own template are there."""
+    return "\0".join(str(record[name]) for name in ("instruction", "response", "prompt") if record.get(name))

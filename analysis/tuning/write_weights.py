@@ -1,5 +1,6 @@
 """Gives a judge other layer weights and a calibration; its large weights are not written again."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,9 @@ import onnx_ir as ir
 
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.calibration import Calibration
-from lager_onnx.models.model_card import model_card
 from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
-from lager_onnx.runtime.folder import checksum, read_spec
-from lager_onnx.runtime.graph_file import edit_graph
+from lager_onnx.runtime.folder import read_spec
+from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import link_or_copy, new_folder
 
 _REWRITTEN = (GRAPH_FILE, SPEC_FILE, CARD_FILE)
@@ -57,14 +57,11 @@ def reweigh(
             weights_origin=origin,
             calibration=calibration,
         )
-        graph = judge_dir / GRAPH_FILE
         if calibrated:
-            model = ir.load(graph)
+            model = ir.load(judge_dir / GRAPH_FILE)
             set_calibration(model, calibration, spec.scale.values)
-            graph = folder / GRAPH_FILE
-            ir.save(model, graph)
-        edit_graph(graph, folder / GRAPH_FILE, spec)
-        spec = replace(spec, checksums={**spec.checksums, GRAPH_FILE: checksum(folder / GRAPH_FILE)})
-        (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
-        (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
-    return spec
+            ir.save(model, folder / GRAPH_FILE)
+        else:
+            shutil.copyfile(judge_dir / GRAPH_FILE, folder / GRAPH_FILE)
+        unchanged = {name: sum_ for name, sum_ in spec.checksums.items() if name != GRAPH_FILE}
+        return write_spec(folder, spec, known=unchanged)

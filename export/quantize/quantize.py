@@ -12,7 +12,6 @@ from lager_onnx.export.calibrate.inputs import Inputs
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
 from lager_onnx.export.decoder.roles import projections, role_of
 from lager_onnx.export.lower.kernels import choose_kernels
-from lager_onnx.export.package import WeightsFile
 from lager_onnx.export.passes.parts import reads_gate
 from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
 from lager_onnx.export.quantize.int4 import Int4Rounding
@@ -24,6 +23,7 @@ from lager_onnx.export.verify.products import Product
 from lager_onnx.export.weights import Weight, tensor_of
 from lager_onnx.models.precisions import PRECISIONS, Step
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.weights_file import WeightsFile
 
 logger = logging.getLogger(__name__)
 

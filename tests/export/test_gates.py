@@ -10,11 +10,11 @@ import pytest
 
 from lager_onnx.export import export_judge, exporter
 from lager_onnx.export.decoder.roles import projections
-from lager_onnx.export.package import WeightsFile
 from lager_onnx.export.passes.building import constant
 from lager_onnx.export.weights import numpy_of, set_numpy
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import Precision
+from lager_onnx.runtime.weights_file import WeightsFile
 from support.tiny import VARIANTS, make_checkpoint
 
 Fault = Callable[[ir.Graph], None]

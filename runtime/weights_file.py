@@ -1,36 +1,22 @@
-"""Writes the files of a judge folder."""
+"""Writes `model.onnx_data`, a judge's large weights, one at a time."""
 
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import onnx_ir as ir
 from tqdm import tqdm
 
-from lager_onnx.export.weights import Weight
 from lager_onnx.models.errors import ExportError
-from lager_onnx.models.model_card import model_card
-from lager_onnx.models.spec import (
-    CARD_FILE,
-    CHECKED_FILES,
-    CONFIG_FILE,
-    GRAPH_FILE,
-    SPEC_FILE,
-    TOKENIZER_FILE,
-    WEIGHTS_FILE,
-    JudgeSpec,
-)
-from lager_onnx.runtime.folder import checksum
-from lager_onnx.runtime.graph_file import edit_graph
+from lager_onnx.models.spec import GRAPH_FILE, WEIGHTS_FILE
 
 # Tensors below stay inside model.onnx: norms, scalars, and lager.layer_weights, which tuning replaces.
 _EXTERNAL_FROM_BYTES: Final = 16 * 1024
 _PAGE: Final = 4096  # where tensors begin, so that they can be mapped one by one
+_AT_ONCE: Final = 1 << 24  # bytes
 
 
 class WeightsFile:
-    """`model.onnx_data`: tensors are written when they are known, and forgotten; the graph keeps where they lie.
+    """Tensors are written when they are known, and forgotten; the graph keeps where they lie.
 
     Args:
         folder: the judge's; made if it is not there.
@@ -52,7 +38,7 @@ class WeightsFile:
         if tensor is None or (isinstance(tensor, ir.ExternalTensor) and Path(tensor.base_dir) == self._folder):
             return
         if tensor.nbytes < _EXTERNAL_FROM_BYTES:
-            if isinstance(tensor, ir.ExternalTensor):  # in a file of the source's
+            if isinstance(tensor, ir.ExternalTensor):  # in another file
                 value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
             return
         self._file.write(bytes(-self._file.tell() % _PAGE))
@@ -81,44 +67,22 @@ class WeightsFile:
         ir.save(model, self._folder / GRAPH_FILE)
 
 
-def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
-    if isinstance(tensor, Weight):
-        tensor.tofile(file)
-    else:
-        file.write(tensor.tobytes())
-
-
 def write_graph(model: ir.Model, folder: Path) -> None:
     """Writes `model.onnx` and, with all large weights, `model.onnx_data`; the graph then reads them from there."""
     with WeightsFile(folder) as file:
         file.store_all(model)
 
 
-def write_rest(folder: Path, spec: JudgeSpec, tokenizer_json: str, config_json: str) -> JudgeSpec:
-    """Writes tokeniser, configuration, card, the graph's metadata and, last, `judge.json` with their checksums."""
-    (folder / TOKENIZER_FILE).write_text(tokenizer_json, encoding="utf-8")
-    (folder / CONFIG_FILE).write_text(config_json, encoding="utf-8")
-    (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
-    edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
-    found = {name: checksum(folder / name) for name in CHECKED_FILES if (folder / name).exists()}
-    spec = replace(spec, checksums=found)
-    (folder / SPEC_FILE).write_text(spec.to_json(), encoding="utf-8")
-    return spec
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that make a judge."""
-    names = ("lager-onnx", "torch", "transformers", "optimum", "optimum-onnx", "onnx-ir", "onnxruntime")
-    return {name: found for name in names if (found := _version(name))}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # an export from ONNX needs few of them
-        return None
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files of a judge folder."""
-    return sum(file.stat().st_size for file in folder.iterdir())
+def _write(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
+    if not isinstance(tensor, ir.ExternalTensor):
+        if isinstance(tensor, ir.LazyTensor):  # made in blocks
+            tensor.tofile(file)
+        else:
+            file.write(tensor.tobytes())
+        return
+    # onnx_ir maps whole files, and refuses those that have another name, too, as a tuned judge's have.
+    left = tensor.length or tensor.nbytes
+    with Path(tensor.path).open("rb") as source:
+        source.seek(tensor.offset or 0)
+        while left and (block := source.read(min(left, _AT_ONCE))):
+            left -= file.write(block)
