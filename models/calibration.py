@@ -25,6 +25,13 @@ class Calibration:
             if not all(one < other for one, other in pairwise(numbers)):
                 raise ValueError(f"the corners {numbers} of a calibration do not rise")
 
+    def describe(self) -> str:
+        """The corners within the scale: which label each score becomes."""
+        inner = list(zip(self.scores, self.labels, strict=True))[1:-1]
+        return ", ".join(
+            f"{score:.3f} becomes {label:.3f}" for score, label in inner or [(self.scores[0], self.labels[0])]
+        )
+
     def check(self, lowest: float, highest: float) -> None:
         """Raises `ValueError` where it is none for a scale with these ends."""
         ends, levels = (self.scores[0], self.scores[-1]), (self.labels[0], self.labels[-1])

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, eye, hstack
 
+from lager_onnx.analysis.labels.groups import group_folds, rows_by_group
 from lager_onnx.analysis.labels.labelled import Array
 from lager_onnx.models.calibration import Calibration
 
@@ -14,20 +15,18 @@ _GROUPS_A_CORNER: Final = 40  # of labels, for each corner beyond the first two
 _MOST_CORNERS: Final = 8
 # Of a unit of the labels' range, in labels: what one group's word weighs against a constant.
 _PULL: Final = 3.0
-_STEADY: Final = 1e-3  # part of the scores as they are, so that the line rises everywhere and ranks stay
+_FOLDS: Final = 5
+_SURE: Final = 1.0  # standard errors by which a line must do better than a constant
+_STEADY: Final = 1e-3  # part of a line through the whole scale, so that every calibration rises and ranks stay
+_INSIDE: Final = 0.05  # of the scale: how far from its ends that line passes the middle of the scores
 
 
 def fit_calibration(
     scores: Array, labels: Array, groups: Sequence[str], values: Array, *, origin: str = ""
 ) -> Calibration:
-    """The rising line with corners that misses labels least, in absolute error.
+    """The rising line with corners that misses labels least, in absolute error; or, but for a trace, their median.
 
-    With a few labels it is straight, with many it has more corners, at quantiles of the scores; the fewer groups there
-    are, the more it is drawn to a constant, which is then the labels' median:
-
-        least over y of mean |y(score) - label| + pull / groups * (y(highest) - y(lowest)),  y rising
-
-    A linear programme.
+    The median it is unless a line misses less on groups that it has not seen, by one standard error at least.
 
     Args:
         scores: (records,).
@@ -37,6 +36,49 @@ def fit_calibration(
         origin: what to write into it.
     """
     lowest, highest = float(values.min()), float(values.max())
+    if _beats_median(scores, labels, groups, lowest, highest):
+        xs, ys = _line(scores, labels, groups, lowest, highest)
+    else:
+        xs, ys = np.array([lowest, highest]), np.full(2, np.median(labels))
+    corners, levels = _rising(xs, ys, float(np.median(scores)))
+    return Calibration(tuple(corners.tolist()), tuple(levels.tolist()), origin)
+
+
+def _beats_median(scores: Array, labels: Array, groups: Sequence[str], lowest: float, highest: float) -> bool:
+    members = rows_by_group(groups)
+    if len(members) < _FOLDS:
+        return False
+    gained = np.empty(len(labels))
+    for train, test in group_folds(groups, _FOLDS):
+        xs, ys = _line(scores[train], labels[train], [groups[row] for row in train], lowest, highest)
+        missed = np.abs(np.interp(scores[test], xs, ys) - labels[test])
+        gained[test] = np.abs(np.median(labels[train]) - labels[test]) - missed
+    apart = np.array([(gained[rows] - gained.mean()).sum() for rows in members.values()])
+    return bool(gained.mean() > _SURE * np.sqrt((apart**2).sum()) / len(gained))
+
+
+def _rising(xs: Array, ys: Array, middle: float) -> tuple[Array, Array]:
+    """Corners and levels with a trace of a line that rises through the whole scale and meets this one at `middle`."""
+    lowest, highest = xs[0], xs[-1]
+    corners = np.unique([lowest, middle, *xs])
+    levels = np.interp(corners, xs, ys)
+    inside = _INSIDE * (highest - lowest)
+    meets = np.clip(np.interp(middle, xs, ys), lowest + inside, highest - inside)
+    through = (lowest, middle, highest) if lowest < middle < highest else (lowest, highest)
+    steady = np.interp(corners, through, (lowest, meets, highest) if len(through) == 3 else through)
+    return corners, (1 - _STEADY) * levels + _STEADY * steady
+
+
+def _line(scores: Array, labels: Array, groups: Sequence[str], lowest: float, highest: float) -> tuple[Array, Array]:
+    """Corners and levels of the line.
+
+    With a few labels it is straight, with many it has more corners, at quantiles of the scores; the fewer groups there
+    are, the more it is drawn to a constant, which is then the labels' median:
+
+        least over y of mean |y(score) - label| + pull / groups * (y(highest) - y(lowest)),  y rising
+
+    A linear programme.
+    """
     number = len(set(groups))
     count = min(_MOST_CORNERS, 2 + number // _GROUPS_A_CORNER)
     corners = np.unique(np.quantile(scores, np.linspace(0, 1, count)))
@@ -48,10 +90,8 @@ def fit_calibration(
     slopes = np.diff(levels) / np.diff(corners)
     first = max(lowest, levels[0] - slopes[0] * (corners[0] - lowest))
     last = min(highest, levels[-1] + slopes[-1] * (highest - corners[-1]))
-    ys = np.array([first, *levels, last])
     xs, kept = np.unique(xs, return_index=True)
-    ys = (1 - _STEADY) * ys[kept] + _STEADY * xs
-    return Calibration(tuple(xs.tolist()), tuple(ys.tolist()), origin)
+    return xs, np.array([first, *levels, last])[kept]
 
 
 def _fit(scores: Array, labels: Array, corners: Array, lowest: float, highest: float, pull: float) -> Array:

@@ -41,12 +41,15 @@ class Tuned:
 
     def describe(self) -> str:
         """What each way brings, the estimate as a table, and a sentence."""
-        said = self.estimate.describe(self.records, self.groups, self.folds)
-        if not self.learned.leads:
-            return said
-        lines = [f"{'':28s}lead over uniform weights, on responses that it has not seen"]
-        lines += [f"{name:28s}{lead}" for name, lead in self.learned.leads.items()]
-        return "\n".join([*lines, "", f"Chosen: {self.learned.how}", "", said])
+        lines = []
+        if self.learned.leads:
+            lines.append(f"{'':28s}lead over uniform weights, on responses that it has not seen")
+            lines += [f"{name:28s}{lead}" for name, lead in self.learned.leads.items()]
+            lines += ["", f"Chosen: {self.learned.how}", ""]
+        lines.append(self.estimate.describe(self.records, self.groups, self.folds))
+        if self.learned.calibration:
+            lines += ["", f"Calibration: {self.learned.calibration.describe()}"]
+        return "\n".join(lines)
 
     def write(self, judge_dir: str | Path, target: str | Path | None = None, *, overwrite: bool = False) -> JudgeSpec:
         """Writes the judge with what was learned, in place or to `target`; its large weights are not written again."""

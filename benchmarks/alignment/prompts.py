@@ -41,20 +41,21 @@ def prompt_tables(graded: Sequence[Graded]) -> Iterator[str]:
 def _by_prompt(graded: Sequence[Graded], data: str, judge: str, half: int) -> dict[Key, Sampled]:
     """Agreement of one judge on half of a set. Resamples are the same for every prompt, so that they can be paired."""
     found = {}
-    for each in graded:
-        if (each.data, each.judge) == (data, judge):
-            part = each.of_groups(_half(each.groups, half))
-            resamples = Resamples.of_groups(part.groups)
-            for lens in _LENSES:
-                scores = part.labelled.scores(part.labelled.uniform(lens))
-                sampled = resamples.sample(spearman_of_rows(scores, part.labelled.labels))
-                # A judge that always says the same agrees with nothing.
-                found[each.prompt, lens] = Sampled(float(np.nan_to_num(sampled.value)), np.nan_to_num(sampled.drawn))
+    column = [each for each in graded if (each.data, each.judge) == (data, judge)]
+    common = set.intersection(*(set(each.groups) for each in column))
+    for each in column:
+        part = each.of_groups(_half(common, half))
+        resamples = Resamples.of_groups(part.groups)
+        for lens in _LENSES:
+            scores = part.labelled.scores(part.labelled.uniform(lens))
+            sampled = resamples.sample(spearman_of_rows(scores, part.labelled.labels))
+            # A judge that always says the same agrees with nothing.
+            found[each.prompt, lens] = Sampled(float(np.nan_to_num(sampled.value)), np.nan_to_num(sampled.drawn))
     return found
 
 
-def _half(groups: Sequence[str], half: int) -> set[str]:
-    names = sorted(set(groups))
+def _half(groups: set[str], half: int) -> set[str]:
+    names = sorted(groups)
     np.random.default_rng(0).shuffle(names)
     return set(names[half::2])
 

@@ -46,16 +46,26 @@ def test_more_labels_allow_more_corners() -> None:
         scores, labels, groups = judged(records, noise=0.1)
         counts.append(len(fit_calibration(scores, labels, groups, VALUES).scores))
     assert counts == sorted(counts)
-    assert (counts[0], counts[-1]) == (4, 10)  # two corners, or eight, and the ends of the scale
+    assert (counts[0], counts[-1]) == (5, 11)  # two corners, or eight; the scores' median, and the ends of the scale
 
 
 def test_scores_that_say_nothing_lead_to_the_median() -> None:
     random = np.random.default_rng(0)
     scores, labels = random.uniform(3, 3.1, 100), random.choice([2.0, 4.0, 4.0, 5.0], 100)
     corners = fit_calibration(scores, labels, [str(row) for row in range(100)], VALUES)
-    assert np.abs(calibrated_score(scores, corners) - np.median(labels)).max() < 0.35
+    assert np.abs(calibrated_score(scores, corners) - np.median(labels)).max() < 0.002
+    assert spearman(calibrated_score(scores, corners), scores) == pytest.approx(1)
     same = fit_calibration(np.full(20, 3.0), labels[:20], [str(row) for row in range(20)], VALUES)
-    assert calibrated_score(np.array([3.0]), same)[0] == pytest.approx(np.median(labels[:20]), abs=1)
+    assert calibrated_score(np.array([3.0]), same)[0] == pytest.approx(np.median(labels[:20]), abs=0.002)
+
+
+@pytest.mark.parametrize("middle", [1.0, 1.001, 3.0, 5.0])
+@pytest.mark.parametrize("label", [1.0, 3.0, 5.0])
+def test_calibrations_rise_wherever_scores_and_labels_lie(middle: float, label: float) -> None:
+    scores = np.clip(np.linspace(middle - 0.1, middle + 0.1, 41), 1, 5)
+    corners = fit_calibration(scores, np.full(41, label), [str(row) for row in range(41)], VALUES)
+    corners.check(1, 5)
+    assert np.abs(calibrated_score(scores, corners) - label).max() < 0.005
 
 
 @settings(max_examples=200, deadline=None)

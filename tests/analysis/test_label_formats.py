@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, read_labelled
+from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled, read_labelled
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
@@ -96,6 +96,20 @@ def test_a_label_may_be_a_list_or_a_number_as_text(tmp_path: Path) -> None:
     record = {"instruction": "Name a prime.", "response": "Seven.", "criterion": "correctness"}
     rows = read(tmp_path / "in.jsonl", [record | {"human_score": given} for given in ([3, 4], "2.5", 4)], "plain")
     assert [row.label for row in rows] == [3.5, 2.5, 4]
+
+
+@pytest.mark.parametrize(
+    ("records", "groups"),
+    [
+        ([{"instruction": "a", "response": "b"}, {"instruction": "a", "response": "b"}], 1),
+        ([{"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"}], 2),
+        ([{"question": "a"}, {"question": "b"}], 2),  # of a user's own template
+        ([{"question": "a", "group": "x"}, {"question": "b", "group": "x"}], 1),
+    ],
+)
+def test_records_of_one_response_belong_together(records: list[dict[str, Any]], groups: int) -> None:
+    found = as_labelled([{**record, "human_score": 1} for record in records], Scale.parse("1-5"))
+    assert len({row.group for row in found}) == groups
 
 
 def test_the_reference_repositorys_lines(tmp_path: Path) -> None:
