@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test lint check test-cuda test-cpus test-attack export-at-size bench clean
+.PHONY: demo test lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -33,6 +33,11 @@ test-cpus: $(VENV)/.installed
 AT_SIZE ?= llama-3.1-8b
 export-at-size: $(VENV)/.installed
 	$(BIN)/python benchmarks/export_at_size.py $(AT_SIZE) --tokenizer "$$($(BIN)/python samples/find_checkpoint.py)"
+
+# The tables of docs/alignment.md: hours on two cores; goes on where it was interrupted. `make alignment DATA=folder`.
+DATA ?= data
+alignment: $(VENV)/.installed
+	$(BIN)/python benchmarks/alignment/run.py $(DATA)
 
 # Takes an hour; quicker: `make bench ROUNDS=1`. RECORDS=file.jsonl adds records of your own.
 ROUNDS ?= 5

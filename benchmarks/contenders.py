@@ -26,8 +26,9 @@ def lager(judge: Path, checkpoint: str, threads: int) -> Grade:  # noqa: ARG001 
     from lager_onnx.runtime.engine import open_engine  # noqa: PLC0415
     from lager_onnx.runtime.judge import BATCH_TOKENS  # noqa: PLC0415
 
-    engine = open_engine(judge / GRAPH_FILE, device="cpu", threads=threads)
-    values = np.array(JudgeSpec.load(judge).scale.values)
+    spec = JudgeSpec.load(judge)
+    engine = open_engine(judge / GRAPH_FILE, device="cpu", threads=threads, precision=spec.precision)
+    values = np.array(spec.scale.values)
 
     def grade(prompts: Prompts) -> Scores:
         graded = [outputs for outputs in engine.start(prompts, BATCH_TOKENS)() if outputs]

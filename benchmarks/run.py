@@ -19,7 +19,7 @@ from contenders import CONTENDERS, REFERENCE
 from growth import growth
 from report import report
 
-from lager_onnx.export.sample_prompts import built_in_records
+from lager_onnx.export.calibrate.sample_prompts import built_in_records
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 

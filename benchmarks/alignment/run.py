@@ -1,4 +1,4 @@
-"""Makes docs/alignment.md's tables: exports the judges, grades the labelled sets, prints.
+"""Makes docs/alignment.md's tables, in judges/alignment/tables.md: exports the judges and grades the labelled sets.
 
     python benchmarks/alignment/run.py DATA                       # all of it: hours on two cores
     python benchmarks/alignment/run.py DATA --judge smollm2       # of one judge
@@ -66,7 +66,7 @@ def tasks(judge: str) -> Iterator[Task]:
 )  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("judges/alignment"), show_default=True)
 def main(data: Path, judges: tuple[str, ...], parts: tuple[str, ...], folder: Path) -> None:
-    """Export, grade, and print the tables."""
+    """Export, grade, and write the tables."""
     wanted = [task for judge in judges for task in tasks(judge) if task.part in parts]
     for task in wanted:
         source, target = data / f"{task.data.name}.jsonl", task.target(folder)
@@ -80,8 +80,9 @@ def main(data: Path, judges: tuple[str, ...], parts: tuple[str, ...], folder: Pa
         judge = Judge.load(_exported(task, folder))
         grade(judge, task.data, source, task.prompt, task.groups, target)
     found = {part: [load(file) for file in sorted((folder / part).glob("*.npz"))] for part in parts}
-    for line in (*prompt_tables(found.get("prompts", [])), *tables(found.get("sets", []), found.get("float32", []))):
-        click.echo(line)
+    lines = [*prompt_tables(found.get("prompts", [])), *tables(found.get("sets", []), found.get("float32", []))]
+    (folder / "tables.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    click.echo(f"{folder / 'tables.md'}: {len(lines)} lines", err=True)
 
 
 def _exported(task: Task, folder: Path) -> Path:
