@@ -16,7 +16,6 @@ from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
 from lager_onnx.commands.select import select
 from lager_onnx.commands.tune import tune
-from lager_onnx.entry import was_interrupted
 from lager_onnx.extras import missing_package
 from lager_onnx.models.errors import LagerError, OutputError, StoppedError
 from lager_onnx.models.values import visible
@@ -41,7 +40,7 @@ class _Group(click.Group):
 
 def _ours(error: BaseException, command: str) -> LagerError:
     """What an error is that is none of ours; one that nobody expects is raised again."""
-    if was_interrupted(error):
+    if isinstance(error, KeyboardInterrupt):
         return StoppedError("stopped")
     missing = missing_package(error, command) if isinstance(error, ImportError) else None
     if missing is not None:
