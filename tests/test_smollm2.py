@@ -91,7 +91,7 @@ def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smol
 
 
 def test_the_judge_tells_good_from_bad_in_most_pairs(judge: Judge) -> None:
-    """135 million parameters make a poor judge: it takes the made-up summary for the true one, and beyond these guesses."""
+    """135 million parameters make a poor judge: the made-up summary is true to it, and beyond these it guesses."""
     records = [row.record for row in read_rows(str(SAMPLE))]
     scores = {record["id"]: grade.score for record, grade in zip(records, judge.score(records), strict=True)}
     pairs = [(name, f"{name.removesuffix('1')}2") for name in scores if name.endswith("-1")]
