@@ -1,5 +1,6 @@
 """Loads a checkpoint: a local Hugging Face directory, a `.gguf` file or a hub id."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,8 +108,10 @@ class Checkpoint:
         return oracle_layer_logits(self.model, self.tensors, prompts, spec, rounded)
 
     def config_json(self) -> str:
-        """See `Source.config_json`."""
-        return str(self.config.to_json_string(use_diff=False))
+        """See `Source.config_json`; without the path that the checkpoint was read from, which is nobody's business."""
+        config = json.loads(self.config.to_json_string(use_diff=False))
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
 
 def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Checkpoint:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
+from lager_onnx.export.weights import ROWS_AT_ONCE
 from lager_onnx.models.errors import CheckpointError
 
 _INSTEAD: Final = "Export the checkpoint's Hugging Face directory instead"
@@ -38,10 +39,7 @@ _MUST_AGREE: Final = {
     "attention.key_length": "head_dim",
     "logit_scale": "logit_scale",
 }
-
-
 _PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
-_ROWS_AT_ONCE: Final = 8192
 # Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
 _READ_BY_ROWS: Final = ("token_embd.weight", "output.weight")
 
@@ -111,8 +109,8 @@ class GgufTensors:
         if tensor.name in _READ_BY_ROWS:  # gguf takes several times the memory of what it dequantises
             rows = range(*slice(first, end).indices(len(tensor.data)))
             found = torch.empty(len(rows), self.shapes[name][-1])
-            for at in range(0, len(rows), _ROWS_AT_ONCE):
-                part = tensor.data[rows.start + at : min(rows.start + at + _ROWS_AT_ONCE, rows.stop)]
+            for at in range(0, len(rows), ROWS_AT_ONCE):
+                part = tensor.data[rows.start + at : min(rows.start + at + ROWS_AT_ONCE, rows.stop)]
                 found[at : at + len(part)] = self._processed(tensor, part)
             return found
         return self._processed(tensor, tensor.data)[first:end]

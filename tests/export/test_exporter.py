@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from click.testing import CliRunner
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lager_onnx import Judge
 from lager_onnx.cli import main
@@ -72,6 +72,10 @@ def test_it_says_what_it_does_and_how_long_it_took(tiny_checkpoint: Path, tmp_pa
         "tokenizer.json",
         "config.json",
     }
+    # Whoever is given the judge need not know where the checkpoint lay.
+    for file in ("README.md", "judge.json", "config.json", "tokenizer.json"):
+        assert str(tiny_checkpoint.parent) not in (tmp_path / "judge" / file).read_text()
+    assert AutoConfig.from_pretrained(tmp_path / "judge").num_hidden_layers == 4
 
 
 def test_a_sharded_checkpoint(tiny_checkpoint: Path, tiny_judge: Path, tmp_path: Path) -> None:
