@@ -65,6 +65,5 @@ CHOICES: Final = (
     Choice("a band of layers, norm", band("norm")),
     Choice("up to a depth", up_to("raw")),
     Choice("up to a depth, norm", up_to("norm")),
-    Choice("learned", recipe("regularised", epochs=1)),
-    Choice("learned, norm", recipe("regularised", epochs=1, lens="norm")),
+    Choice("learned", recipe("regularised", epochs=1, lens="both")),
 )

@@ -15,7 +15,7 @@ from lager_onnx.models.method import codes, ranks
 
 _FOLDS: Final = 5
 _RESAMPLES: Final = 200
-# Standard errors by which a way must lead uniform weights: one time in twenty, one of seven does so by chance.
+# Standard errors by which a way must lead uniform weights: one time in twenty, one of six does so by chance.
 _SURE: Final = 2.5
 
 

@@ -24,18 +24,18 @@ _BETAS: Final = (0.9, 0.999)
 _EPSILON: Final = 1e-8
 
 
-def recipe(name: Recipe, *, epochs: int, lens: Lens = "raw", **options: Any) -> Fit:
+def recipe(name: Recipe, *, epochs: int, lens: Lens | Literal["both"] = "raw", **options: Any) -> Fit:
     """How weights (2 (L + 1),) are learned from labelled records and their groups.
 
     Args:
         name: "regularised" or "paper".
         epochs: passes over the labels, in the paper's recipe.
-        lens: under which layers get weight.
+        lens: under which layers get weight; or under both.
         options: `alpha` and `distance` of the loss where they are not to be the recipe's own.
     """
 
     def learn(data: Labelled, groups: Sequence[str]) -> Array:
-        rows = np.flatnonzero(data.uniform(lens))
+        rows = np.arange(len(data.rows)) if lens == "both" else np.flatnonzero(data.uniform(lens))
         weights = np.zeros(len(data.rows))
         if name == "paper":
             weights[rows] = fit_as_the_paper(data.of_rows(rows), epochs=epochs, **options)
