@@ -28,7 +28,7 @@ def write_spec(folder: Path, spec: JudgeSpec, *, known: Mapping[str, str] | None
     Raises:
         JudgeFolderError: the graph holds no layer weights.
     """
-    edit_graph(folder / GRAPH_FILE, folder / GRAPH_FILE, spec)
+    _edit_graph(folder / GRAPH_FILE, spec)
     (folder / CARD_FILE).write_text(model_card(spec), encoding="utf-8")
     known = {} if known is None else known
     files = [name for name in CHECKED_FILES if (folder / name).exists()]
@@ -37,20 +37,18 @@ def write_spec(folder: Path, spec: JudgeSpec, *, known: Mapping[str, str] | None
     return spec
 
 
-def edit_graph(source: Path, target: Path, spec: JudgeSpec) -> None:
-    """Writes a graph with the spec's layer weights, and the spec as its metadata; large weights stay where they are.
+def _edit_graph(path: Path, spec: JudgeSpec) -> None:
+    """Gives a graph the spec's layer weights, and the spec as its metadata; large weights stay where they are.
 
     Raises:
         JudgeFolderError: the graph holds no layer weights.
     """
-    model = onnx.load(source, load_external_data=False)
+    model = onnx.load(path, load_external_data=False)
     held = next((tensor for tensor in model.graph.initializer if tensor.name == LAYER_WEIGHTS), None)
     if held is None or int(np.prod(held.dims)) != len(spec.layer_weights):
-        raise JudgeFolderError(
-            f"{source} holds no {LAYER_WEIGHTS} of {len(spec.layer_weights)}: export the judge again"
-        )
+        raise JudgeFolderError(f"{path.name} holds no {LAYER_WEIGHTS} of {len(spec.layer_weights)}: export the judge again")
     array = np.asarray(spec.layer_weights, dtype=np.float32).reshape(tuple(held.dims))
     held.CopyFrom(onnx.numpy_helper.from_array(array, LAYER_WEIGHTS))
     others = {entry.key: entry.value for entry in model.metadata_props if entry.key != GRAPH_KEY}
     onnx.helper.set_model_props(model, {**others, GRAPH_KEY: json.dumps(spec.for_graph(), sort_keys=True)})
-    onnx.save(model, target)
+    onnx.save(model, path)

@@ -56,11 +56,11 @@ def file_of(folder: Path, judge: str, data: str, prompt: str) -> Path:
 
 def load(path: Path) -> Graded:
     """Reads what `grade` wrote."""
-    *judge, data, prompt = path.name.removesuffix(".npz").split(".")
+    judge, data, prompt = path.name.removesuffix(".npz").rsplit(".", 2)
     with np.load(path) as held:
         labelled = Labelled(held["logits"].astype(np.float64), held["labels"], held["values"])
         groups = [str(group) for group in held["groups"]]
-        return Graded(".".join(judge), data, prompt, labelled, groups, held["criteria"], float(held["seconds"]))
+        return Graded(judge, data, prompt, labelled, groups, held["criteria"], float(held["seconds"]))
 
 
 def grade(judge: Judge, data: LabelledSet, source: Path, prompt: Prompt, groups: int | None, target: Path) -> None:
@@ -72,10 +72,8 @@ def grade(judge: Judge, data: LabelledSet, source: Path, prompt: Prompt, groups:
         source: the set's file, JSON lines.
         prompt: how it is asked.
         groups: so many groups of records, spread over the file; None for all.
-        target: file to write; where there is one, nothing happens.
+        target: file to write.
     """
-    if target.exists():
-        return
     judge = _asked(judge.with_template(prompt.template), prompt)
     rows = _some(_labelled(source, data, judge.spec.scale), groups)
     start = time.perf_counter()

@@ -7,7 +7,7 @@ import numpy as np
 from logits import Graded
 from plan import DEFAULT
 
-from lager_onnx.analysis.evaluation.metrics import Interval, Resamples, Sampled, spearman_of_rows
+from lager_onnx.analysis.evaluation.metrics import Resamples, Sampled, spearman_of_rows
 from lager_onnx.models.layers import Lens
 
 _LENSES: Final[tuple[Lens, ...]] = ("raw", "norm")
@@ -34,7 +34,7 @@ def prompt_tables(graded: Sequence[Graded]) -> Iterator[str]:
         prompt, lens = key
         cells = [means[0][key].interval, means[1][key].interval, (means[1][key] - means[1][default]).interval]
         cells += [halves[1][column][key].interval for column in columns]
-        yield f"| `{prompt}`, {lens} | " + " | ".join(map(_cell, cells)) + " |"
+        yield f"| `{prompt}`, {lens} | " + " | ".join(map(str, cells)) + " |"
     yield ""
 
 
@@ -64,7 +64,3 @@ def _mean(sampled: Sequence[Sampled]) -> Sampled:
     """Over judges and sets, as they are: others would differ, too, so its interval is too narrow for these."""
     values, drawn = zip(*((each.value, each.drawn) for each in sampled), strict=True)
     return Sampled(float(np.mean(values)), np.mean(drawn, axis=0))
-
-
-def _cell(interval: Interval) -> str:
-    return str(interval)
