@@ -46,7 +46,9 @@ def _edit_graph(path: Path, spec: JudgeSpec) -> None:
     model = onnx.load(path, load_external_data=False)
     held = next((tensor for tensor in model.graph.initializer if tensor.name == LAYER_WEIGHTS), None)
     if held is None or int(np.prod(held.dims)) != len(spec.layer_weights):
-        raise JudgeFolderError(f"{path.name} holds no {LAYER_WEIGHTS} of {len(spec.layer_weights)}: export the judge again")
+        raise JudgeFolderError(
+            f"{path.name} holds no {LAYER_WEIGHTS} of {len(spec.layer_weights)}: export the judge again"
+        )
     array = np.asarray(spec.layer_weights, dtype=np.float32).reshape(tuple(held.dims))
     held.CopyFrom(onnx.numpy_helper.from_array(array, LAYER_WEIGHTS))
     others = {entry.key: entry.value for entry in model.metadata_props if entry.key != GRAPH_KEY}
