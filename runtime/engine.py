@@ -31,8 +31,9 @@ _FEW: Final = 8
 # diagonal and activations stay in a core's cache; enough for full speed, and cores that work together meet less often.
 _CHUNK: Final = 128
 _CHUNK_ON_ALL_CORES: Final = 256
-# Packing weights takes as long as it saves on about so many tokens; in 4 bits, unpacked ones slow every run down.
-_WORTH_PACKING: Final[dict[Precision, int]] = {"fp32": 2048, "fp16": 2048, "bf16": 2048, "int8": 2048, "int4": 128}
+# Packing weights takes as long as it saves on about so many tokens. In 4 bits, unpacked ones slow every run down, and
+# their products round otherwise: packed before the first.
+_WORTH_PACKING: Final[dict[Precision, int]] = {"fp32": 2048, "fp16": 2048, "bf16": 2048, "int8": 2048, "int4": 1}
 
 Outputs = dict[str, npt.NDArray[Any]]
 

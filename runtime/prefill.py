@@ -14,8 +14,9 @@ Array = npt.NDArray[Any]
 
 _CAPACITY_STEP = 512
 _DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-# So many tokens at the end are always run: a single token goes through other kernels, which round otherwise.
-_ALWAYS_RUN: Final = 16
+# Attention takes a chunk in blocks of a multiple of so many tokens (two head sizes, for most processors); a token that
+# is left alone in a block goes through other kernels, which round otherwise.
+_BLOCK: Final = 16
 
 
 def takes_past(session: onnxruntime.InferenceSession) -> bool:
@@ -66,12 +67,12 @@ class Prefill:
             GradingError: onnxruntime could not run.
         """
         self._reserve(len(prompt))
-        start = max(0, min(common_prefix(self._cached, prompt), len(prompt) - _ALWAYS_RUN))
+        bounds = chunk_bounds(common_prefix(self._cached, prompt), len(prompt), self._chunk)
         self._cached = []  # of a prompt that fails, nothing is kept
         ids = np.asarray(prompt, dtype=np.int64)[None]
         with grading_errors(1, len(prompt)):
-            self._run_from(start, ids)
-        self.tokens += len(prompt) - start
+            self._run(ids, bounds)
+        self.tokens += len(prompt) - bounds[0]
         self._cached = prompt
         outputs = self._binding.get_outputs()[: len(OUTPUTS)]
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
@@ -84,10 +85,7 @@ class Prefill:
             mine[:, :, : len(other._cached)] = theirs[:, :, : len(other._cached)]
         self._cached = other._cached
 
-    def _run_from(self, start: int, ids: Array) -> None:
-        # Chunks of like length: a short one at the end would take as long as half a chunk.
-        chunks = max(1, round((ids.shape[1] - start) / self._chunk))
-        bounds = np.linspace(start, ids.shape[1], chunks + 1, dtype=np.int64).tolist()
+    def _run(self, ids: Array, bounds: list[int]) -> None:
         for first, end in pairwise(bounds):
             chunk = np.ascontiguousarray(ids[:, first:end])
             self._bind(INPUT_IDS, chunk)
@@ -115,6 +113,29 @@ class Prefill:
                 self._binding.bind_ortvalue_input(past(layer, part), value)
                 self._binding.bind_ortvalue_output(present(layer, part), value)
                 self._cache.append(array)
+
+
+def chunk_bounds(cached: int, tokens: int, chunk: int) -> list[int]:
+    """Where the chunks of a prompt begin, and its end.
+
+    Chunks are of like length: a short one at the end would take as long as half a chunk. None leaves a token alone in a
+    block of attention, so every token's hidden states are the same to the bit wherever chunks begin: a grade does not
+    depend on what is cached.
+
+    Args:
+        cached: tokens at the beginning that need not run.
+        tokens: of the prompt.
+        chunk: about how many tokens run at once.
+    """
+    start = max(0, min(cached, tokens - _BLOCK))
+    if start and (tokens - start) % _BLOCK == 1:
+        start -= 1
+    length = tokens - start
+    alone = length > 1 and length % _BLOCK == 1  # if it were one chunk, or all chunks but one were whole blocks
+    chunks = max(2 if alone else 1, round(length / chunk))
+    last = _BLOCK // 2 if alone else 0
+    ends = {last + _BLOCK * round((length * part / chunks - last) / _BLOCK) for part in range(1, chunks)}
+    return [start, *sorted(tokens - end for end in ends if 0 < end < length), tokens]
 
 
 def common_prefix(one: list[int], other: list[int]) -> int:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from lager_onnx import Judge
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
+from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
-from lager_onnx.runtime.prefill import Prefill, common_prefix
+from lager_onnx.runtime.prefill import Prefill, chunk_bounds, common_prefix
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
-from lager_onnx.runtime.session import open_session, run_graph
+from lager_onnx.runtime.session import Weights, open_session, run_graph
 
 prompts = st.lists(st.lists(st.integers(0, 2), max_size=80), max_size=30)
 
@@ -120,6 +121,38 @@ def test_a_cache_grows_and_forgets_nothing_that_matters(tiny_judge: Path) -> Non
         got, expected = prefill.grade(text[:length]), run_graph(session, [text[:length]])
         for name in OUTPUTS:
             np.testing.assert_allclose(got[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("weights", ["packed", "mapped"])
+def test_what_is_cached_does_not_change_a_bit(
+    tiny_judges: dict[str, Path], precision: Precision, weights: Weights
+) -> None:
+    session = open_session(
+        tiny_judges[precision] / "model.onnx", device="cpu", threads=1, weights=weights, precision=precision
+    ).session
+    random = np.random.default_rng(0)
+    text, other = (random.integers(0, 50, 400).tolist() for _ in range(2))
+    used, large = (Prefill(session, chunk_tokens=chunk) for chunk in (64, 4096))
+    for length in [*random.integers(20, 400, 40).tolist(), 17, 33, 65, 129, 257, 385]:
+        used.grade(text[: random.integers(0, length)] + other[:100])
+        expected = large.grade(text[:length])
+        got = used.grade(text[:length])
+        large.grade(other)
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=str(length))
+
+
+@given(st.integers(0, 2000), st.integers(1, 2000), st.sampled_from([64, 128, 256, 1024]))
+def test_no_chunk_leaves_a_token_alone(cached: int, tokens: int, chunk: int) -> None:
+    bounds = chunk_bounds(cached, tokens, chunk)
+    lengths = np.diff(bounds)
+    assert bounds[-1] == tokens
+    assert 0 <= bounds[0] <= cached
+    assert bounds[0] >= min(cached - 1, tokens - 17)  # little runs again
+    assert tokens == 1 or not (lengths % 16 == 1).any()
+    assert lengths.min() > 0
+    assert lengths.max() <= 1.6 * chunk
 
 
 def test_a_prompt_that_fails_leaves_the_reader_clean(tiny_judge: Path) -> None:
