@@ -68,7 +68,7 @@ PROMPTS: Final = (
     Prompt("paper", "paper"),
     *(
         Prompt(name, str(HERE / "templates" / f"{name}.txt"))
-        for name in ("rubric_first", "no_reminder", "question", "strict", "levels")
+        for name in ("rubric_first", "no_reminder", "question", "strict", "levels", "ends")
     ),
     Prompt("direct+nosystem", "direct", system=False),
     Prompt("direct+Rating", "direct", answer_prefix="Rating: "),
