@@ -1,14 +1,16 @@
 """Learns what people would say where a judge gives a score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, eye, hstack
 
-from lager_onnx.analysis.labels.groups import group_folds, rows_by_group
-from lager_onnx.analysis.labels.labelled import Array
+from lager_onnx.analysis.labels.groups import Rows, group_folds, rows_by_group
+from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.tuning.learned import Learned
 from lager_onnx.models.calibration import Calibration
 
 _GROUPS_A_CORNER: Final = 40  # of labels, for each corner beyond the first two
@@ -21,8 +23,28 @@ _STEADY: Final = 1e-3  # part of a line through the whole scale, so that every c
 _INSIDE: Final = 0.05  # of the scale: how far from its ends that line passes the middle of the scores
 
 
+def calibrated(learned: Learned, data: Labelled, groups: Sequence[str]) -> Learned:
+    """With a calibration of the scores under the weights that were learned.
+
+    Whether it is better than the labels' median is found out on groups that neither it nor the weights have seen.
+    """
+    scores, fit = data.scores(learned.weights), learned.fit
+
+    def learned_from(train: Rows) -> Array:
+        return data.scores(fit(data.at(train), [groups[row] for row in train])) if fit else scores
+
+    calibration = fit_calibration(scores, data.labels, groups, data.values, learned_from=learned_from)
+    return replace(learned, calibration=calibration)
+
+
 def fit_calibration(
-    scores: Array, labels: Array, groups: Sequence[str], values: Array, *, origin: str = ""
+    scores: Array,
+    labels: Array,
+    groups: Sequence[str],
+    values: Array,
+    *,
+    learned_from: Callable[[Rows], Array] | None = None,
+    origin: str = "",
 ) -> Calibration:
     """The rising line with corners that misses labels least, in absolute error; or, but for a trace, their median.
 
@@ -33,10 +55,12 @@ def fit_calibration(
         labels: (records,), on the same scale.
         groups: of every record.
         values: of the scale, (K,).
+        learned_from: where weights were learned from the same labels, all records' scores, (records,), under those
+            learned from some of them.
         origin: what to write into it.
     """
     lowest, highest = float(values.min()), float(values.max())
-    if _beats_median(scores, labels, groups, lowest, highest):
+    if _beats_median(learned_from or (lambda _: scores), labels, groups, lowest, highest):
         xs, ys = _line(scores, labels, groups, lowest, highest)
     else:
         xs, ys = np.array([lowest, highest]), np.full(2, np.median(labels))
@@ -44,12 +68,15 @@ def fit_calibration(
     return Calibration(tuple(corners.tolist()), tuple(levels.tolist()), origin)
 
 
-def _beats_median(scores: Array, labels: Array, groups: Sequence[str], lowest: float, highest: float) -> bool:
+def _beats_median(
+    learned_from: Callable[[Rows], Array], labels: Array, groups: Sequence[str], lowest: float, highest: float
+) -> bool:
     members = rows_by_group(groups)
     if len(members) < _FOLDS:
         return False
     gained = np.empty(len(labels))
     for train, test in group_folds(groups, _FOLDS):
+        scores = learned_from(train)
         xs, ys = _line(scores[train], labels[train], [groups[row] for row in train], lowest, highest)
         missed = np.abs(np.interp(scores[test], xs, ys) - labels[test])
         gained[test] = np.abs(np.median(labels[train]) - labels[test]) - missed

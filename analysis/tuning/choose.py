@@ -32,7 +32,7 @@ def choose(data: Labelled, groups: Sequence[str], choices: Sequence[Choice] = CH
     """
     first = choices[0]
     if len(set(groups)) < _FOLDS:
-        return Learned(first.fit(data, groups), how=first.name)
+        return Learned(first.fit(data, groups), how=first.name, fit=first.fit)
     resamples = Resamples.of_groups(groups, _RESAMPLES)
     sampled = {
         choice.name: resamples.sample(spearman_of_rows(left_out_ranks(data, groups, choice.fit), data.labels))
@@ -45,7 +45,7 @@ def choose(data: Labelled, groups: Sequence[str], choices: Sequence[Choice] = CH
         leads[choice.name] = lead.interval
         if lead.value > most and lead.value > _SURE * np.nanstd(lead.drawn):
             best, most = choice, lead.value
-    return Learned(best.fit(data, groups), how=best.name, leads=leads)
+    return Learned(best.fit(data, groups), how=best.name, leads=leads, fit=best.fit)
 
 
 def left_out_ranks(data: Labelled, groups: Sequence[str], fit: Fit, folds: int = _FOLDS, *, seed: int = 0) -> Array:

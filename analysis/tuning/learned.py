@@ -17,12 +17,14 @@ class Learned:
         calibration: None for scores as they are.
         how: what was chosen, in words.
         leads: of every way that could be chosen over uniform weights, in Spearman on records that it has not seen.
+        fit: how the weights were learned, to learn them again from fewer labels; None where none were.
     """
 
     weights: Array
     calibration: Calibration | None = None
     how: str = ""
     leads: Mapping[str, Interval] = field(default_factory=dict)
+    fit: Callable[[Labelled, Sequence[str]], Array] | None = None
 
 
 Learn = Callable[[Labelled, Sequence[str]], Learned]

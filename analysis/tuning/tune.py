@@ -9,7 +9,7 @@ import numpy as np
 
 from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import LabelledRecords, as_labelled
-from lager_onnx.analysis.tuning.calibrate import fit_calibration
+from lager_onnx.analysis.tuning.calibrate import calibrated
 from lager_onnx.analysis.tuning.choose import choose
 from lager_onnx.analysis.tuning.cross_validation import Estimate, estimate
 from lager_onnx.analysis.tuning.learned import Learn, Learned
@@ -119,10 +119,8 @@ def _learner(recipe_name: Recipe | Literal["choose"], epochs: int, *, calibrate:
         if recipe_name == "choose":
             learned = choose(data, groups)
         else:
-            learned = Learned(recipe(recipe_name, epochs=epochs, **options)(data, groups))
-        if not calibrate:
-            return learned
-        scores = data.scores(learned.weights)
-        return replace(learned, calibration=fit_calibration(scores, data.labels, groups, data.values))
+            fit = recipe(recipe_name, epochs=epochs, **options)
+            learned = Learned(fit(data, groups), fit=fit)
+        return calibrated(learned, data, groups) if calibrate else learned
 
     return learn

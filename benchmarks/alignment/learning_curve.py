@@ -1,6 +1,6 @@
 """What tuning brings with few and with many labels, on responses that it has not seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import mean
 from typing import Final
 
@@ -26,18 +26,15 @@ RECIPES: Final[dict[str, Fit]] = {
 }
 
 
-def learning_curves(graded: Sequence[Graded]) -> Iterator[str]:
-    """Markdown: for every fold, weights are learned from some of the labels of the other folds and rank its responses.
+def learning_curve(graded: Graded) -> dict[str, dict[str, str]]:
+    """By the number of labels and the way to weigh rows: mean Spearman over ways to draw (smallest to largest).
 
-    Cells: mean Spearman over ways to draw folds and labels (smallest to largest).
+    For every fold, weights are learned from some of the labels of the other folds and rank its responses.
     """
-    yield "| judge | labels | " + " | ".join(RECIPES) + " |\n|---|---|" + "---|" * len(RECIPES)
-    for each in graded:
-        for size in _SIZES:
-            if size <= len(each.groups) * (_FOLDS - 1) / _FOLDS:
-                cells = [_cell(each, fit, size) for fit in RECIPES.values()]
-                yield f"| {each.judge} | {size} | " + " | ".join(cells) + " |"
-    yield ""
+    most = len(graded.groups) * (_FOLDS - 1) / _FOLDS
+    return {
+        str(size): {name: _cell(graded, fit, size) for name, fit in RECIPES.items()} for size in _SIZES if size <= most
+    }
 
 
 def _cell(graded: Graded, fit: Fit, size: int) -> str:

@@ -8,17 +8,21 @@ DATA is a folder with newsroom.jsonl, vicuna_eval.jsonl, eq_bench.jsonl and self
 left out, and said to be. Nothing is computed twice: a run that was interrupted goes on where it ended.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
-from logits import file_of, grade, load
+from figures import figures
+from logits import Graded, file_of, grade, load
 from plan import CHOSEN_ON, DEFAULT, IN_FLOAT32, JUDGES, PROMPTS, SETS, LabelledSet, Prompt
 from prompts import prompt_tables
-from tables import tables
+from tables import precision_tables, tables
+from tqdm import tqdm
 
 from lager_onnx.runtime.judge import Judge
 
@@ -79,10 +83,24 @@ def main(data: Path, judges: tuple[str, ...], parts: tuple[str, ...], folder: Pa
         click.echo(target.name, err=True)
         judge = Judge.load(_exported(task, folder))
         grade(judge, task.data, source, task.prompt, task.groups, target)
-    found = {part: [load(file) for file in sorted((folder / part).glob("*.npz"))] for part in parts}
-    lines = [*prompt_tables(found.get("prompts", [])), *tables(found.get("sets", []), found.get("float32", []))]
+    graded = {part: [load(file) for file in sorted((folder / part).glob("*.npz"))] for part in parts}
+    sets = graded.get("sets", [])
+    found = [_figures(each, folder) for each in tqdm(sets, "figures", unit=" judges on a set")]
+    lines = [
+        *prompt_tables(graded.get("prompts", [])), *tables(found), *precision_tables(sets, graded.get("float32", [])),
+    ]  # fmt: skip
     (folder / "tables.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     click.echo(f"{folder / 'tables.md'}: {len(lines)} lines", err=True)
+
+
+def _figures(graded: Graded, folder: Path) -> dict[str, Any]:
+    """Those kept in a file, unless the logits are newer."""
+    logits = file_of(folder / "sets", graded.judge, graded.data, graded.prompt)
+    kept = logits.with_suffix(".json")
+    if not kept.exists() or kept.stat().st_mtime < logits.stat().st_mtime:
+        kept.write_text(json.dumps(figures(graded), indent=1) + "\n", encoding="utf-8")
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return found
 
 
 def _exported(task: Task, folder: Path) -> Path:

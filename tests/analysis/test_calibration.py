@@ -1,6 +1,7 @@
 """Calibrated scores: learned lines, moved distributions, and the same inside the graph."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lager_onnx import Judge
+from lager_onnx.analysis.labels.labelled import Labelled
 from lager_onnx.analysis.tuning import fit_calibration, reweigh
+from lager_onnx.analysis.tuning.calibrate import calibrated
+from lager_onnx.analysis.tuning.learned import Learned
 from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.errors import JudgeFolderError
 from lager_onnx.models.method import calibrated_score, move, spearman
@@ -57,6 +61,26 @@ def test_scores_that_say_nothing_lead_to_the_median() -> None:
     assert spearman(calibrated_score(scores, corners), scores) == pytest.approx(1)
     same = fit_calibration(np.full(20, 3.0), labels[:20], [str(row) for row in range(20)], VALUES)
     assert calibrated_score(np.array([3.0]), same)[0] == pytest.approx(np.median(labels[:20]), abs=0.002)
+
+
+def test_weights_that_fit_noise_lead_to_the_median() -> None:
+    """On the labels that they were learned from they look good; on others they say nothing."""
+
+    def least_squares(data: Labelled, _groups: Sequence[str]) -> np.ndarray:
+        found: np.ndarray = np.linalg.lstsq(data.logits @ (VALUES - 3), data.labels - 3, rcond=None)[0]
+        return 0.02 * found / np.abs(found).max()
+
+    medians = 0
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        data = Labelled(random.normal(size=(80, 40, 5)), random.integers(1, 6, 80).astype(float), VALUES)
+        groups = [str(row) for row in range(80)]
+        weights = least_squares(data, groups)
+        assert spearman(data.scores(weights), data.labels) > 0.5
+        learned = calibrated(Learned(weights, fit=least_squares), data, groups)
+        assert learned.calibration
+        medians += np.ptp(learned.calibration.labels[1:-1]) < 0.01
+    assert medians >= 9  # one of six beats it by a standard error by chance
 
 
 @pytest.mark.parametrize("middle", [1.0, 1.001, 3.0, 5.0])
