@@ -18,7 +18,7 @@ _MOST_CORNERS: Final = 8
 # Of a unit of the labels' range, in labels: what one group's word weighs against a constant.
 _PULL: Final = 3.0
 _FOLDS: Final = 5
-_SURE: Final = 1.0  # standard errors by which a line must do better than a constant
+_SURE: Final = 2.0  # standard errors by which a line must do better than a constant
 _STEADY: Final = 1e-3  # part of a line through the whole scale, so that every calibration rises and ranks stay
 _INSIDE: Final = 0.05  # of the scale: how far from its ends that line passes the middle of the scores
 
@@ -48,7 +48,7 @@ def fit_calibration(
 ) -> Calibration:
     """The rising line with corners that misses labels least, in absolute error; or, but for a trace, their median.
 
-    The median it is unless a line misses less on groups that it has not seen, by one standard error at least.
+    The median it is unless a line misses less on groups that it has not seen, by two standard errors at least.
 
     Args:
         scores: (records,).

@@ -80,7 +80,7 @@ def test_weights_that_fit_noise_lead_to_the_median() -> None:
         learned = calibrated(Learned(weights, fit=least_squares), data, groups)
         assert learned.calibration
         medians += np.ptp(learned.calibration.labels[1:-1]) < 0.01
-    assert medians >= 9  # one of six beats it by a standard error by chance
+    assert medians >= 11  # one of forty beats it by two standard errors by chance
 
 
 @pytest.mark.parametrize("middle", [1.0, 1.001, 3.0, 5.0])
