@@ -75,5 +75,5 @@ PROMPTS: Final = (
 )
 # The sets whose prompt is to be chosen, and how many groups of their records are graded under every prompt.
 CHOSEN_ON: Final = {"newsroom": 105, "vicuna_eval": 40}
-# Groups that float32 judges grade, to be set beside int8.
-IN_FLOAT32: Final = {"newsroom": 55}
+# Groups that float32 judges grade, to be set beside int8: every eighth. (Every seventh would be of one system.)
+IN_FLOAT32: Final = {"newsroom": 52}
