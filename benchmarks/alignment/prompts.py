@@ -28,7 +28,7 @@ def prompt_tables(graded: Sequence[Graded]) -> Iterator[str]:
     default = (DEFAULT.name, _LENSES[0])
     yield "## Prompts: uniform weights, Spearman (95% interval)\n"
     names = " | ".join(f"{data}, {judge}" for data, judge in columns)
-    yield f"| prompt, lens | mean, first half | mean, other half | less than `direct`, raw | {names} |"
+    yield f"| prompt, lens | mean, first half | mean, other half | lead over `direct`, raw | {names} |"
     yield "|---|---|---|---|" + "---|" * len(columns)
     for key in sorted(keys, key=lambda key: -means[0][key].value):
         prompt, lens = key
