@@ -33,11 +33,13 @@ class Scale:
 
     @classmethod
     def parse(cls, text: str) -> "Scale":
-        """Reads `1-5`, `1,3,5` or `bad=0,ok=1,good=2`.
+        """Reads `1-5`, `1,3,5`, `bad=0,ok=1,good=2` or `decisions`: ten digits, 0 the highest of them.
 
         >>> Scale.parse("bad=0,good=1")
         Scale(labels=('bad', 'good'), values=(0.0, 1.0))
         """
+        if text.strip() == "decisions":
+            return cls.of({str(level % 10): level for level in range(1, 11)})
         if match := _RANGE.fullmatch(text):
             first, last = int(match[1]), int(match[2])
             if first >= last:

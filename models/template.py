@@ -3,19 +3,20 @@
 A template is plain text in paragraphs. `{name}` is a field that a record must have; `{name?}` one that it may
 have: a paragraph with an optional field that is missing or empty is left out whole. Any field of a record can
 be named. These are made for it: `{rubric}` (criterion and score descriptions), `{scale}` (all labels),
-`{lowest}`, `{highest}` and `{answer}` (the answer prefix without its trailing space).
+`{lowest}`, `{highest}`, `{answers}` (labels with what they stand for, a line each) and `{answer}` (the answer prefix
+without its trailing space).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lager_onnx.models.errors import RecordError, TemplateError
-from lager_onnx.models.rubric import read_rubric
-from lager_onnx.models.scale import Scale
+from lager_onnx.models.question import Question
+from lager_onnx.models.rubric import Rubric, read_rubric
 from lager_onnx.models.values import is_missing, text_field
 
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)(\?)?\}")
@@ -52,7 +53,7 @@ class Template:
                     f"or give a UTF-8 text file ({error})"
                 ) from error
         template = cls(name_or_file, text.strip().replace("\r\n", "\n"))
-        if not template.fields - {"scale", "lowest", "highest", "answer"}:
+        if not template.fields - {"scale", "lowest", "highest", "answers", "answer"}:
             raise TemplateError(f"template {name_or_file!r} names no field of a record, such as {{response}}")
         return template
 
@@ -61,7 +62,7 @@ class Template:
         """Names of all fields in the text."""
         return frozenset(match[1] for match in _FIELD.finditer(self.text))
 
-    def fill(self, record: Mapping[str, Any], *, scale: Scale, answer_prefix: str) -> str:
+    def fill(self, record: Mapping[str, Any], *, question: Question, answer_prefix: str) -> str:
         """The user's turn for a record: its own `prompt` if it has one, else this template filled.
 
         Values are put in as they are: braces in a response are never read as fields.
@@ -71,12 +72,13 @@ class Template:
         """
         if not is_missing(record.get("prompt")) or ("prompt" in record and "response" not in record):
             return text_field(record, "prompt")
-        rubric = read_rubric(record, scale) if "rubric" in self.fields else None
+        scale = question.scale
         made = {
-            "rubric": rubric.render(scale) if rubric else "",
+            "rubric": _rubric(record, question) if "rubric" in self.fields else "",
             "scale": ", ".join(scale.labels),
             "lowest": scale.lowest,
             "highest": scale.highest,
+            "answers": question.lines,
             "answer": answer_prefix.rstrip(),
         }
         paragraphs = []
@@ -90,3 +92,10 @@ class Template:
             if all(values.values()):
                 paragraphs.append(_FIELD.sub(lambda match, values=values: values[match[1]], paragraph))  # type: ignore[misc]
         return "\n\n".join(paragraphs)
+
+
+def _rubric(record: Mapping[str, Any], question: Question) -> str:
+    rubric = read_rubric(record, question.scale)
+    if question.texts:
+        rubric = replace(rubric or Rubric(), descriptions=dict(zip(question.scale.labels, question.texts, strict=True)))
+    return rubric.render(question.scale) if rubric else ""

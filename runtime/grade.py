@@ -18,11 +18,12 @@ class Grade:
 
     Attributes:
         score: LAGER score, a float between the lowest and the highest value of the scale.
-        distribution: P(s) over the K scores in the order of the scale, (K,) float32.
+        distribution: P(s) over the n scores in the order of the scale, (n,) float32.
         layer_logits: score-token logits, (2 (L + 1), K) float32: layers 0 (embedding) to L raw, then 0 to L behind the
             final norm.
-        scale: the scale.
+        scale: the scale that was asked for: the judge's own, or the first n of its K scores.
         tokens: tokens of the prompt.
+        choices: what the scores stand for, where one of several answers was asked for.
     """
 
     score: float
@@ -30,18 +31,39 @@ class Grade:
     layer_logits: Array
     scale: Scale
     tokens: int
+    choices: tuple[str, ...] = ()
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """P(s) by label."""
-        return dict(zip(self.scale.labels, self.distribution.tolist(), strict=True))
+        """P(s) by label, or by choice."""
+        return dict(zip(self.choices or self.scale.labels, self.distribution.tolist(), strict=True))
+
+    @property
+    def choice(self) -> str | None:
+        """The likeliest choice; None where a score was asked for."""
+        return self.choices[int(self.distribution.argmax())] if self.choices else None
+
+    @property
+    def confidence(self) -> float:
+        """(n max P - 1) / (n - 1): 0 where all n are alike, 1 where one is certain."""
+        count = len(self.distribution)
+        return float((count * self.distribution.max() - 1) / (count - 1))
+
+    @property
+    def normalized(self) -> float:
+        """The score from 0, the lowest of the scale, to 1, the highest."""
+        return (self.score - min(self.scale.values)) / self.scale.width
+
+    @property
+    def _last_layer(self) -> Array:
+        return self.layer_logits[-1, : len(self.distribution)]
 
     @property
     def vanilla(self) -> float:
         """VScore: value of the label that the last layer finds most likely."""
-        return self.scale.values[int(self.layer_logits[-1].argmax())]
+        return self.scale.values[int(self._last_layer.argmax())]
 
     @cached_property
     def expectation(self) -> float:
         """E-Score: expected value under the last layer alone."""
-        return float(expected_score(softmax(self.layer_logits[-1]), np.asarray(self.scale.values)))
+        return float(expected_score(softmax(self._last_layer), np.asarray(self.scale.values)))

@@ -11,6 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError
+from lager_onnx.models.method import aggregate, expected_score, softmax
+from lager_onnx.models.question import Question
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
@@ -34,6 +36,7 @@ class _Prepared:
 
     ids: list[int]
     error: RecordError | None = None
+    question: Question | None = None
 
     @property
     def tokens(self) -> int:
@@ -152,8 +155,9 @@ class Judge:
         Args:
             records: mappings with `instruction` and `response` (and optionally `criterion` or `rubric`,
                 `reference`, `context`), or with a finished `prompt`; with `feedback`, as if the judge had said it
-                before it grades; or chat `messages`, or Alpaca's fields. A list, a pandas DataFrame or a
-                `datasets.Dataset`.
+                before it grades; or chat `messages`, or Alpaca's fields. With `levels` (a number, or a text for each
+                level) the record is graded on those instead of the judge's own scale; with a `question` and `choices`
+                (texts) the judge chooses. A list, a pandas DataFrame or a `datasets.Dataset`.
             batch_tokens: most tokens in a batch, padding included.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
@@ -204,7 +208,7 @@ class Judge:
             if prepared.error is not None:
                 yield prepared.error
             elif outputs is not None:
-                yield self._as_grade(prepared.ids, outputs)
+                yield self._as_grade(prepared, outputs)
 
     def _prepare(self, records: Iterable[Record | RecordError]) -> Iterator[_Prepared]:
         for chunk in _chunks(records, _ENCODED_TOGETHER):
@@ -217,20 +221,32 @@ class Judge:
             encoded = iter(self._encoder.encode([turns for turns in found if isinstance(turns, Turns)]))
             for turns in found:
                 ids = turns if isinstance(turns, RecordError) else next(encoded)
-                yield _Prepared([], ids) if isinstance(ids, RecordError) else _Prepared(ids)
+                if isinstance(ids, RecordError):
+                    yield _Prepared([], ids)
+                else:
+                    yield _Prepared(ids, question=turns.question if isinstance(turns, Turns) else None)
 
-    def _as_grade(self, prompt: list[int], outputs: Outputs) -> Grade | RecordError:
+    def _as_grade(self, prepared: _Prepared, outputs: Outputs) -> Grade | RecordError:
         if not all(np.isfinite(array).all() for array in outputs.values()):
             return RecordError(
-                f"the judge's numbers for this prompt of {len(prompt)} tokens are not finite: its weights are damaged, "
-                f"or {self.spec.arithmetic} is too narrow for them. Export it again, with --precision fp32 or bf16"
+                f"the judge's numbers for this prompt of {prepared.tokens} tokens are not finite: its weights are "
+                f"damaged, or {self.spec.arithmetic} is too narrow for them. Export it again, with --precision fp32 or "
+                "bf16"
             )
+        layer_logits, question = outputs["layer_logits"], prepared.question
+        if question is None or (question.scale == self.spec.scale and not question.choice):
+            score, distribution = float(outputs["score"]), outputs["probabilities"]
+        else:  # without calibration, which is learned for the judge's own scale
+            asked = layer_logits[:, : len(question.scale.labels)]
+            distribution = softmax(aggregate(np.asarray(self.spec.layer_weights), asked)).astype(np.float32)
+            score = float(expected_score(distribution, np.asarray(question.scale.values)))
         return Grade(
-            score=float(outputs["score"]),
-            distribution=outputs["probabilities"],
-            layer_logits=outputs["layer_logits"],
-            scale=self.spec.scale,
-            tokens=len(prompt),
+            score=score,
+            distribution=distribution,
+            layer_logits=layer_logits,
+            scale=question.scale if question else self.spec.scale,
+            tokens=prepared.tokens,
+            choices=question.texts if question and question.choice else (),
         )
 
 

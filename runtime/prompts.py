@@ -13,8 +13,10 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from lager_onnx.models.errors import JudgeFolderError, RecordError
+from lager_onnx.models.question import Question, read_question
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
-from lager_onnx.models.values import text_field, visible
+from lager_onnx.models.template import Template
+from lager_onnx.models.values import is_missing, text_field, visible
 from lager_onnx.runtime.records.layouts import as_judged
 
 # No tokeniser makes tokens of that many characters on average; longer texts are refused before they are encoded.
@@ -23,10 +25,16 @@ _CHARACTERS_A_TOKEN: Final = 64
 
 @dataclass(frozen=True)
 class Turns:
-    """The two turns of a prompt: the user's, and what the judge said in its own before it grades (may be empty)."""
+    """The two turns of a prompt: the user's, and what the judge said in its own before it grades (may be empty).
+
+    Attributes:
+        user, feedback: the turns.
+        question: what is asked; None for a score on the judge's own scale.
+    """
 
     user: str
     feedback: str = ""
+    question: Question | None = None
 
 
 class PromptEncoder:
@@ -75,9 +83,11 @@ class PromptEncoder:
         if not isinstance(record, Mapping):
             raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")
         record, prefix = as_judged(record), self.spec.chat.answer_prefix
+        question = read_question(record, self.spec.scale)
         turns = Turns(
-            self.spec.template.fill(record, scale=self.spec.scale, answer_prefix=prefix),
+            self._template(record, question).fill(record, question=question, answer_prefix=prefix),
             text_field(record, "feedback", optional=True).strip(),
+            question if question != Question(self.spec.scale) else None,
         )
         text = self._wrap(turns)
         if len(text) > _CHARACTERS_A_TOKEN * self.spec.context_length:
@@ -90,6 +100,16 @@ class PromptEncoder:
         except UnicodeEncodeError as error:
             raise RecordError(f"the text holds half of a surrogate pair ({error}): mend its encoding") from error
         return turns
+
+    def _template(self, record: Mapping[str, Any], question: Question) -> Template:
+        """The judge's own, but where it has no place for the question that comes with choices or levels."""
+        own = self.spec.template
+        asks = question.choice or ("levels" in record and not is_missing(record.get("question")))
+        return self._question_template if asks and "question" not in own.fields else own
+
+    @cached_property
+    def _question_template(self) -> Template:
+        return Template.load("question")
 
     def text(self, record: Mapping[str, Any]) -> str:
         """The whole text that the judge reads, wrapper and answer prefix included."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lager_onnx.models.question import Question
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
 
@@ -22,7 +23,7 @@ RECIPES = Path(__file__).parent.parent / "docs" / "recipes"
 )
 def test_templates_show_the_whole_record(name: str, record: dict[str, str]) -> None:
     scale = Scale.parse("1=0,2=5,3=10")
-    text = Template.load(str(RECIPES / f"{name}.txt")).fill(record, scale=scale, answer_prefix="score: ")
+    text = Template.load(str(RECIPES / f"{name}.txt")).fill(record, question=Question(scale), answer_prefix="score: ")
     for part in (*record.values(), "1, 2, 3", "score:"):
         assert part in text
     assert "{" not in text

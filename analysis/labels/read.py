@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from lager_onnx.analysis.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.scale import Scale
+from lager_onnx.models.values import is_missing
 from lager_onnx.runtime.jobs.score import with_criterion
 from lager_onnx.runtime.records import Row, Source, as_judged, read_rows
 
@@ -155,6 +156,10 @@ def _labelled(
             f"{min(scale.values):g} to {max(scale.values):g}"
         )
     judged = with_criterion(as_judged(record, fields), criterion)
+    if asked := [name for name in ("levels", "choices") if not is_missing(judged.get(name))]:
+        raise LabelError(
+            f"field '{asked[0]}' asks on another scale than the judge's, on which its label is: take it out"
+        )
     return LabelledRecord(where, judged, label, str(record.get("group") or _graded_text(judged) or where))
 
 

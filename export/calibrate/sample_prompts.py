@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from tokenizers import Tokenizer
 
+from lager_onnx.models.question import Question
 from lager_onnx.models.spec import JudgeSpec
 
 _FOLDER: Final = files("lager_onnx.export") / "texts"
@@ -29,6 +30,6 @@ def sample_prompts(spec: JudgeSpec, tokenizer: Tokenizer, records: Iterable[Mapp
         filled = f"{record['instruction']}\n\n{record['response']}"
         if spec.template.fields >= {"instruction", "response"}:
             full = {**dict.fromkeys(spec.template.fields, ""), **record}
-            filled = spec.template.fill(full, scale=spec.scale, answer_prefix=spec.chat.answer_prefix)
+            filled = spec.template.fill(full, question=Question(spec.scale), answer_prefix=spec.chat.answer_prefix)
         prompts.append(tokenizer.encode(spec.chat.wrap(filled), add_special_tokens=False).ids)
     return [ids[-spec.context_length :] for ids in prompts]

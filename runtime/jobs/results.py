@@ -19,7 +19,8 @@ from lager_onnx.runtime.lock import try_lock
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
     """The fields that grading adds to a record."""
-    fields: dict[str, Any] = {"score": grade.score, "probabilities": grade.probabilities}
+    fields: dict[str, Any] = {"choice": grade.choice, "confidence": grade.confidence} if grade.choices else {}
+    fields |= {"score": grade.score, "probabilities": grade.probabilities}
     if details:
         fields |= {
             "vanilla": grade.vanilla,

@@ -8,6 +8,7 @@ import pytest
 
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled, read_labelled
 from lager_onnx.models.errors import LabelError
+from lager_onnx.models.question import Question
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
 
@@ -53,7 +54,7 @@ def read(path: Path, rows: list[Any], data: Any) -> LabelledRecords:
 
 
 def prompt(row: LabelledRecord) -> str:
-    return Template.load("direct").fill(row.record, scale=SCALE, answer_prefix="score: ")
+    return Template.load("direct").fill(row.record, question=Question(SCALE), answer_prefix="score: ")
 
 
 @pytest.mark.parametrize(("label", "expected"), [({"human_score": [4, 5, 3]}, 4), ({"gpt4_score": 2}, 2)])

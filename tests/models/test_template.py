@@ -5,6 +5,7 @@ import pytest
 
 from lager_onnx.models.criteria import CRITERIA
 from lager_onnx.models.errors import RecordError, TemplateError
+from lager_onnx.models.question import Question
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template, built_in_templates
 
@@ -13,10 +14,13 @@ RECORD = {"instruction": "Name a prime.", "response": "Seven."}
 
 
 def fill(record: dict[str, Any], template: str = "direct", scale: Scale = SCALE) -> str:
-    return Template.load(template).fill(record, scale=scale, answer_prefix="score: ")
+    return Template.load(template).fill(record, question=Question(scale), answer_prefix="score: ")
 
 
-@pytest.mark.parametrize("template", built_in_templates())
+GRADING = [name for name in built_in_templates() if name != "question"]
+
+
+@pytest.mark.parametrize("template", GRADING)
 def test_built_in_templates_hold_everything_in_order(template: str) -> None:
     record = RECORD | {"criterion": "fluency", "reference": "Two.", "context": "Numbers."}
     text = fill(record, template)
@@ -29,7 +33,7 @@ def test_built_in_templates_hold_everything_in_order(template: str) -> None:
     assert "{" not in text
 
 
-@pytest.mark.parametrize("template", built_in_templates())
+@pytest.mark.parametrize("template", GRADING)
 def test_paragraphs_without_their_field_are_left_out(template: str) -> None:
     text = fill(RECORD | {"reference": "", "context": None}, template)
     for word in ("Context", "Reference", "What to grade", "Criterion", "{", "\n\n\n"):
