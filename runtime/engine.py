@@ -63,7 +63,14 @@ class Engine(Protocol):
     session: onnxruntime.InferenceSession
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
-        """Starts to grade prompts, given as token ids."""
+        """Starts to grade prompts, given as token ids.
+
+        Raises:
+            GradingError: it is closed.
+        """
+
+    def close(self) -> None:
+        """Frees what it holds, once what has been started is graded."""
 
 
 def open_engine(
@@ -94,10 +101,16 @@ class BatchEngine:
 
     def __init__(self, session: onnxruntime.InferenceSession, provider: str):
         self.session, self.provider = session, provider
-        self._process = os.getpid()
+        self._process, self._closed = os.getpid(), False
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._closed = True
+        del self.session
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
         """See `Engine.start`; here the work is done when the outputs are asked for."""
+        _check_open(closed=self._closed)
         if os.getpid() != self._process:
             raise GradingError(
                 "this process was forked from the one that loaded the judge, whose threads or GPU it does not have: "
@@ -146,7 +159,22 @@ class CoreEngine:
         packing: Packing = PLENTY,
     ):
         self._cores, self._model, self._precision, self._packing = cores, model, precision, packing
+        self._closed = False
         self._begin(on_all_cores)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        if os.getpid() != self._process:
+            self._leave_behind()
+            return
+        self._all_cores_pool.shutdown()  # first: what runs there gives work to the other
+        self._pool.shutdown()
+        self._prefills.clear()
+        self.__dict__.pop("_one_core", None)
+        del self.session, self._all_cores
 
     def _begin(self, on_all_cores: onnxruntime.InferenceSession) -> None:
         self.session, self._process = on_all_cores, os.getpid()
@@ -175,6 +203,7 @@ class CoreEngine:
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
         """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
+        _check_open(closed=self._closed)
         if os.getpid() != self._process:
             self._leave_behind()
             at_first = self._packing.at_first
@@ -257,6 +286,11 @@ class CoreEngine:
         finally:
             with self._borrowing:
                 self._prefills.append(prefill)
+
+
+def _check_open(*, closed: bool) -> None:
+    if closed:
+        raise GradingError("this judge is closed: load it again")
 
 
 def _deliver(

@@ -1,15 +1,17 @@
 """Judge: loads a judge folder and grades records."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 import numpy as np
 from tqdm import tqdm
 
+from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.question import Question
@@ -43,6 +45,20 @@ class _Prepared:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class _Opening:
+    """What a judge was opened with: enough to open it again in another process."""
+
+    path: Path
+    device: Device
+    threads: int | None
+    max_memory: int | None
+
+    def open(self, template: Template, chat: ChatWrapper) -> "Judge":
+        judge = Judge.load(self.path, device=self.device, threads=self.threads, max_memory=self.max_memory)
+        return judge.with_spec(replace(judge.spec, template=template, chat=chat))
+
+
 class Judge:
     """A judge that is ready to grade.
 
@@ -50,14 +66,30 @@ class Judge:
         grades = judge.score([{"instruction": "Name a prime.", "response": "Seven."}])
         grades[0].score
 
+    It can be pickled, which takes along where it lies and not its weights: a process that reads it opens it there anew.
+    As a context manager it closes when it is left.
+
     Attributes:
         spec: what `judge.json` says.
         provider: the onnxruntime provider that really runs, such as `CPUExecutionProvider`.
     """
 
-    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, engine: Engine):
+    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, engine: Engine, opening: _Opening):
         self.spec, self.provider = spec, engine.provider
-        self._encoder, self._engine = encoder, engine
+        self._encoder, self._engine, self._opening = encoder, engine, opening
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._opening.open, (self.spec.template, self.spec.chat)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees its threads and its memory; it can grade no more. Those made from it by `with_spec` close with it."""
+        self._engine.close()
 
     @classmethod
     def load(
@@ -96,7 +128,7 @@ class Judge:
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)
-        return cls(spec, encoder, engine)
+        return cls(spec, encoder, engine, _Opening(folder.absolute(), device, threads, max_memory))
 
     def with_template(self, template: str) -> "Judge":
         """This judge with other prompts; both run in one session, whose weights are in memory once.
@@ -111,7 +143,7 @@ class Judge:
 
     def with_spec(self, spec: JudgeSpec) -> "Judge":
         """This judge with another template or chat wrapper; what else the spec says must be as it was."""
-        return Judge(spec, self._encoder.with_spec(spec), self._engine)
+        return Judge(spec, self._encoder.with_spec(spec), self._engine, self._opening)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""
@@ -185,6 +217,10 @@ class Judge:
                 raise RecordError(f"record {number}: {result}") from result
             results.append(result)
         return results
+
+    async def ascore(self, records: Iterable[Record], **options: Any) -> list[Grade]:
+        """`score` for asynchronous code: grades in another thread, while the event loop goes on."""
+        return await asyncio.to_thread(lambda: self.score(records, **options))
 
     def score_stream(
         self, records: Iterable[Record | RecordError], *, batch_tokens: int = BATCH_TOKENS, fail_fast: bool = False
