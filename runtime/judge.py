@@ -230,14 +230,24 @@ class Judge:
         An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
         follows it is graded.
         """
-        started: deque[tuple[list[_Prepared], Graded]] = deque()
+        started: deque[Iterator[Grade | RecordError]] = deque()
         for window in windows(self._prepare(records), batch_tokens, end_at_errors=fail_fast):
-            started.append((window, self._engine.start([prepared.ids for prepared in window], batch_tokens)))
+            started.append(self._start(window, batch_tokens))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
-                yield from self._finish(*started.popleft())
-        for window, wait in started:
-            yield from self._finish(window, wait)
+                yield from started.popleft()
+        for grades in started:
+            yield from grades
+
+    def submit(self, records: Iterable[Record], *, batch_tokens: int = BATCH_TOKENS) -> Iterator[Grade | RecordError]:
+        """Starts to grade records and returns at once; what it returns gives their grades, in order, as they come.
+
+        For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.
+        """
+        return self._start(list(self._prepare(records)), batch_tokens)
+
+    def _start(self, window: list[_Prepared], batch_tokens: int) -> Iterator[Grade | RecordError]:
+        return self._finish(window, self._engine.start([prepared.ids for prepared in window], batch_tokens))
 
     def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):

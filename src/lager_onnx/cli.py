@@ -15,6 +15,7 @@ from lager_onnx.commands.inspect import inspect
 from lager_onnx.commands.prompt import prompt
 from lager_onnx.commands.score import score
 from lager_onnx.commands.select import select
+from lager_onnx.commands.serve import serve
 from lager_onnx.commands.tune import tune
 from lager_onnx.extras import missing_package
 from lager_onnx.models.errors import LagerError, OutputError, StoppedError
@@ -93,5 +94,5 @@ class _OneLine(logging.Formatter):
         return visible(super().format(record))
 
 
-for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench):
+for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench, serve):
     main.add_command(_command)

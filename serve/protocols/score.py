@@ -1,0 +1,40 @@
+"""POST /v1/score: lager-onnx's own. One record, or many."""
+
+from typing import Any, Final
+
+from pydantic import RootModel
+
+from lager_onnx.models.errors import RecordError
+from lager_onnx.runtime.jobs.results import result_fields
+from lager_onnx.serve.endpoint import Endpoint
+from lager_onnx.serve.errors import RequestError
+from lager_onnx.serve.service import Service
+
+
+class Scored(RootModel[dict[str, Any]]):
+    """A record with `instruction` and `response`, or whatever else the judge reads; or `records`, a list of them.
+
+    `details`: true adds the baselines and the logits of every layer.
+    """
+
+
+async def answer(service: Service, body: Scored) -> dict[str, Any]:
+    """Each record's score and probabilities; in a list, an `error` in the place of one that cannot be graded."""
+    record = dict(body.root)
+    details = record.pop("details", False) is True
+    if "records" not in record:
+        (grade,) = await service.grades([record], field="")
+        return result_fields(grade, details=details) | {"model": service.settings.name}
+    records = record["records"]
+    if not isinstance(records, list):
+        raise RequestError("'records' must be a list", field="records")
+    found = await service.results(records, field="records")
+    results = [
+        {"error": str(each)} if isinstance(each, RecordError) else result_fields(each, details=details)
+        for each in found
+    ]
+    tokens = sum(each.tokens for each in found if not isinstance(each, RecordError))
+    return {"results": results, "model": service.settings.name, "usage": {"input_tokens": tokens}}
+
+
+ENDPOINTS: Final = (Endpoint("/v1/score", Scored, answer, "Grade one record, or a list of `records`."),)

@@ -1,0 +1,87 @@
+"""What all protocols ask of a judge: grades for some records, within limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lager_onnx.models.errors import RecordError
+from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.judge import Judge
+from lager_onnx.serve.errors import RequestError
+from lager_onnx.serve.grading import GradingQueue, Result
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes on.
+
+    Attributes:
+        records: in one request.
+        waiting: records of all requests that wait.
+        body: bytes of a request.
+        seconds: until a request is given up.
+    """
+
+    records: int = 1024
+    waiting: int = 8192
+    body: int = 16 * 2**20
+    seconds: float = 300.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a judge is served.
+
+    Attributes:
+        name: that the server gives its judge.
+        api_key: that clients must send, as a bearer's token; None lets everybody in.
+        origins: of pages of other servers that browsers may let ask.
+        limits: what it takes on.
+    """
+
+    name: str
+    api_key: str | None = None
+    origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+
+class Service:
+    """A judge that many requests share."""
+
+    def __init__(self, judge: Judge, settings: Settings):
+        self.settings, self.spec = settings, judge.spec
+        self.queue = GradingQueue(judge, most=settings.limits.waiting)
+
+    @property
+    def most_answers(self) -> int:
+        """K: how many levels or choices a question may have."""
+        return len(self.spec.scale.labels)
+
+    async def results(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Result]:
+        """Grades of records, and why others have none.
+
+        Args:
+            records: as `Judge.score` takes them.
+            field: of the request that they came from, for messages.
+
+        Raises:
+            RequestError: more than a request may have.
+        """
+        if len(records) > self.settings.limits.records:
+            raise RequestError(
+                f"{len(records)} records in one request: {self.settings.limits.records} at most", field=field
+            )
+        return await self.queue.grade(records, seconds=self.settings.limits.seconds)
+
+    async def grades(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Grade]:
+        """Grades of records, all or none.
+
+        Raises:
+            RequestError: a record cannot be graded; says which and why.
+        """
+        found: list[Grade] = []
+        for number, result in enumerate(await self.results(records, field=field)):
+            if isinstance(result, RecordError):
+                raise RequestError(str(result), field=f"{field}.{number}" if field else "") from result
+            found.append(result)
+        return found
