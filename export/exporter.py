@@ -1,5 +1,6 @@
 """Checkpoint to judge folder."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.calibrate.sweep import Sweep
+from lager_onnx.export.classifier import write_classifier_files
 from lager_onnx.export.describe import describe
 from lager_onnx.export.lower.kernels import choose_kernels
 from lager_onnx.export.lower.narrow import narrow
@@ -26,7 +28,7 @@ from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import Lens
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import CONFIG_FILE, TOKENIZER_FILE, JudgeSpec, Parity, Target
+from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec, Parity, Target
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import new_folder
@@ -116,7 +118,7 @@ def export_judge(
             spec = replace(spec, precision=precision, arithmetic=arithmetic)
             spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
         (folder / TOKENIZER_FILE).write_text(loaded.backend.to_str(), encoding="utf-8")
-        (folder / CONFIG_FILE).write_text(loaded.config_json(), encoding="utf-8")
+        write_classifier_files(folder, spec, json.loads(loaded.config_json()), loaded.backend)
         spec = write_spec(folder, spec)
         size = sum(file.stat().st_size for file in folder.iterdir())
     logger.info("%s: %.0f MB, %s, scale %s", judge_dir, size / 1e6, precision, parsed_scale)

@@ -24,6 +24,7 @@ GRAPH_FILE: Final = "model.onnx"
 WEIGHTS_FILE: Final = "model.onnx_data"
 CONFIG_FILE: Final = "config.json"
 TOKENIZER_FILE: Final = "tokenizer.json"
+TOKENIZER_CONFIG_FILE: Final = "tokenizer_config.json"
 CARD_FILE: Final = "README.md"
 CHECKED_FILES: Final = (GRAPH_FILE, WEIGHTS_FILE, TOKENIZER_FILE)
 # The graph's metadata entry that holds the spec, but for the checksums: `judge.json` is held against it.

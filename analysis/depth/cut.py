@@ -15,7 +15,7 @@ from lager_onnx.analysis.depth.graph import cut_graph
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
 from lager_onnx.models.precisions import Precision
-from lager_onnx.models.spec import CONFIG_FILE, GRAPH_FILE, TOKENIZER_FILE, JudgeSpec
+from lager_onnx.models.spec import CONFIG_FILE, GRAPH_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, JudgeSpec
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import link_or_copy, new_folder
@@ -71,7 +71,9 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
     with new_folder(target, overwrite=overwrite) as folder:
         cut_graph(model, depth, len(kept))
         write_graph(model, folder)
-        link_or_copy(judge_dir / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+        for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
+            if (judge_dir / name).exists():
+                link_or_copy(judge_dir / name, folder / name)
         (folder / CONFIG_FILE).write_text(_config(judge_dir / CONFIG_FILE, depth), encoding="utf-8")
         spec = write_spec(folder, spec)
         _compare(judge_dir, folder, kept, spec)
