@@ -48,6 +48,12 @@ class JudgeFolderError(LagerError):
     exit_code = 2
 
 
+class HubError(LagerError):
+    """A judge that cannot be fetched from the hub, or published there."""
+
+    exit_code = 2
+
+
 class GradingError(LagerError):
     """onnxruntime could not run a batch, mostly for want of memory."""
 

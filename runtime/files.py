@@ -75,3 +75,8 @@ def cannot_write(path: Path | None, error: Exception, hint: str = "") -> OutputE
 def shown(path: Path | str) -> str:
     """A path for a message."""
     return visible(str(path))
+
+
+def cache_folder() -> Path:
+    """Where layer logits and judges from the hub are kept: `lager-onnx` in $XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lager-onnx"

@@ -21,6 +21,7 @@ from lager_onnx.runtime.batching import windows
 from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.hub import find_judge
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.records.layouts import as_judged
 from lager_onnx.runtime.session import Device
@@ -99,21 +100,25 @@ class Judge:
         device: Device = "auto",
         threads: int | None = None,
         max_memory: int | None = None,
+        revision: str | None = None,
     ) -> "Judge":
         """Opens a judge folder.
 
         Args:
-            path: the folder that `lager export` wrote.
+            path: the folder that `lager export` wrote; or, where there is no such folder, an id on the Hugging Face
+                hub, from where it is fetched into the cache folder.
             device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
             threads: cores to use; None for all that this process may use.
             max_memory: bytes that the process may hold of its own on a CPU; by default, copies of weights, which make
                 it faster, may take 40% of what is free.
+            revision: branch, tag or commit of an id on the hub.
 
         Raises:
+            HubError: it cannot be fetched.
             JudgeFolderError: not a judge, or a damaged one.
             DeviceError: CUDA was asked for and cannot run, or `max_memory` is too little.
         """
-        folder = Path(path)
+        folder = find_judge(path, revision)
         spec = read_spec(folder)
         finish_checking = start_checking(folder, spec)
         try:

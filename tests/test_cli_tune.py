@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from lager_onnx import Judge
 from lager_onnx.analysis import tune as tune_in_memory
-from lager_onnx.analysis.labels import layer_cache
 from lager_onnx.cli import main
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.files import cache_folder
 from lager_onnx.runtime.graph_file import LAYER_WEIGHTS
 
 WORDS = ("good", "bad", "fine", "wrong", "prime")
@@ -174,4 +174,4 @@ def test_what_cannot_be_learned_from_is_refused(tiny_judge: Path, tmp_path: Path
 
 
 def test_the_cache_is_kept_where_the_system_says(cache: Path) -> None:
-    assert layer_cache.cache_folder() == cache
+    assert cache_folder() == cache

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lager_onnx.analysis.labels.layer_cache import UngradableError, cache_folder, layer_logits
+from lager_onnx.analysis.labels.layer_cache import UngradableError, layer_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.layers import Lens, Row, layers_of, rows_of, uniform_weights
 from lager_onnx.models.method import lager_score
+from lager_onnx.runtime.files import cache_folder
 from lager_onnx.runtime.judge import Judge
 
 Array = npt.NDArray[np.float64]

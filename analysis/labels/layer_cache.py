@@ -28,11 +28,6 @@ class UngradableError(RecordError):
         self.number = number
 
 
-def cache_folder() -> Path:
-    """Where layer logits are kept: `lager-onnx` in $XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lager-onnx"
-
-
 def layer_logits(
     judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path, *, batch_tokens: int = BATCH_TOKENS
 ) -> Array:

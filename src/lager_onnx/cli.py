@@ -13,6 +13,8 @@ from lager_onnx.commands.evaluate import evaluate
 from lager_onnx.commands.export import export
 from lager_onnx.commands.inspect import inspect
 from lager_onnx.commands.prompt import prompt
+from lager_onnx.commands.pull import pull
+from lager_onnx.commands.push import push
 from lager_onnx.commands.score import score
 from lager_onnx.commands.select import select
 from lager_onnx.commands.serve import serve
@@ -94,5 +96,5 @@ class _OneLine(logging.Formatter):
         return visible(super().format(record))
 
 
-for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench, serve):
+for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench, serve, push, pull):
     main.add_command(_command)
