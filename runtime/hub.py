@@ -124,7 +124,7 @@ def _card(folder: Path, checkpoint: str, license_: str | None, evaluation: list[
     from huggingface_hub import EvalResult, ModelCard, ModelCardData  # noqa: PLC0415
 
     card = ModelCard((folder / CARD_FILE).read_text(encoding="utf-8"))
-    known = {name: value for name, value in dict(card.data).items() if name != "base_model"}
+    known = {name: value for name, value in vars(card.data).items() if value is not None and name != "base_model"}
     results = [
         EvalResult(
             task_type="text-classification",

@@ -84,18 +84,9 @@ class Hub:
         if refused := self._refused(request):
             return refused
         files = (await request.json())["files"]
-        return JSONResponse(
-            {
-                "files": [
-                    {
-                        "path": file["path"],
-                        "uploadMode": "lfs" if file["size"] >= LARGE else "regular",
-                        "shouldIgnore": False,
-                    }
-                    for file in files
-                ]
-            }
-        )
+        modes = {file["path"]: "lfs" if file["size"] >= LARGE else "regular" for file in files}
+        listed = [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]
+        return JSONResponse({"files": listed})
 
     async def _batch(self, request: Request) -> Response:
         self._asked(request)

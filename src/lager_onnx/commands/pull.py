@@ -14,9 +14,9 @@ from lager_onnx.commands.options import PATH
 def pull(repository: str, judge_dir: Path, revision: str | None) -> None:
     """Fetch the judge REPO, such as org/name, from the Hugging Face Hub into the folder JUDGE_DIR.
 
-    Files that are there already, and the same, are not fetched again. Commands that only read a judge, such
-    as score, evaluate and serve, take REPO itself, too; it is then kept in the cache folder. HF_TOKEN lets into what is not public, HF_ENDPOINT names another
-    hub.
+    Files that are there already, and the same, are not fetched again. Commands that only read a judge, such as score,
+    evaluate and serve, take REPO itself, too; it is then kept in the cache folder. HF_TOKEN lets into what is not
+    public, HF_ENDPOINT names another hub.
 
     \b
     Examples:
