@@ -1,73 +1,115 @@
-"""The tables of docs/alignment.md: one for every labelled set, and int8 beside float32."""
+"""The tables of docs/alignment.md, as Markdown: rows of a set's methods, or one row for every judge on every set."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from logits import Graded
+from plan import JUDGES, SETS
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES
 from lager_onnx.analysis.evaluation.methods import weighted
 from lager_onnx.analysis.evaluation.metrics import Resamples
 from lager_onnx.models.method import spearman
 
-Columns = Sequence[dict[str, str]]
-_TITLES: Final = {
-    "agreement": "Spearman (95% interval)", "F1": "F1 of the unanswerable", "left out": "left out, 5 folds",
-}  # fmt: skip
+Found = Sequence[dict[str, Any]]
+# Tables with one row for every judge on every set: a title, and what `figures` calls each column.
+_ACROSS: Final = {
+    "Tuned, left out, five folds": {
+        "uniform": "uniform, Spearman",
+        "`choose`": "tuned (choose), Spearman",
+        "lead over uniform": "tuned (choose) less uniform",
+        "chosen with all labels": "chosen with all labels",
+        "`regularised`": "tuned (regularised), Spearman",
+        "`paper`": "tuned (paper), Spearman",
+    },
+    "Cut at a depth, left out, five folds": {
+        "all layers": "uniform, Spearman",
+        "depth found on four folds": "tuned (up to a depth), Spearman",
+        "lead over all": "tuned (up to a depth) less uniform",
+        "depth with all labels": "depth found with all labels",
+    },
+    "Calibrated, left out, five folds": {
+        "error of scores": "mean absolute error, uniform",
+        "calibrated": "mean absolute error, calibrated",
+        "of the labels' median": "mean absolute error, the labels' median",
+        "calibration error of scores": "calibration error, uniform",
+        "calibration error, calibrated": "calibration error, calibrated",
+    },
+}
 
 
-def tables(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Markdown, line by line, of what `figures` found."""
-    for data in dict.fromkeys(each["data"] for each in found):
-        judges = [each for each in found if each["data"] == data]
-        names = [each["judge"] for each in judges]
-        first = judges[0]
+def tables(found: Found) -> Iterator[str]:
+    """All tables of what `figures` found, in the order of the plan."""
+    ordered = sorted(found, key=lambda each: (list(SETS).index(each["data"]), _size(each["judge"])))
+    for data in dict.fromkeys(each["data"] for each in ordered):
+        judges = [each for each in ordered if each["data"] == data]
+        names, first = [each["judge"] for each in judges], judges[0]
         yield f"## {data}, `{first['prompt']}`, {first['records']} records, {first['groups']} groups\n"
-        for part, title in _TITLES.items():
+        for title, part in (("Spearman (95% interval)", "agreement"), ("F1 of the unanswerable", "F1")):
             if part in first:
-                yield from _table(title, names, [each[part] for each in judges])
-        yield from _few_labels(judges)
+                rows = {row: [each[part].get(row, "") for each in judges] for row in first[part]}
+                yield from _table([title, *names], rows)
+    cells = {f"{each['data']}, {each['judge']}": each for each in ordered}
+    for title, columns in _ACROSS.items():
+        yield f"## {title}\n"
+        rows = {name: [each["left out"][column] for column in columns.values()] for name, each in cells.items()}
+        yield from _table(["set, judge", *columns], rows)
+    yield "## With so many labels, Spearman left out: mean of five ways to draw them (smallest to largest)\n"
+    curves = {f"{name}, {size}": cell for name, each in cells.items() for size, cell in each["few labels"].items()}
+    recipes = list(next(iter(curves.values()), {}))
+    yield from _table(["set, judge, labels", *recipes], {name: list(cell.values()) for name, cell in curves.items()})
+    yield from _mean_leads(ordered)
 
 
-def _few_labels(judges: Sequence[dict[str, Any]]) -> Iterator[str]:
-    recipes = list(next(iter(judges[0]["few labels"].values())))
-    yield "| judge | labels | " + " | ".join(recipes) + " |\n|---|---|" + "---|" * len(recipes)
-    for each in judges:
-        for size, cells in each["few labels"].items():
-            yield f"| {each['judge']} | {size} | " + " | ".join(cells[name] for name in recipes) + " |"
+def _mean_leads(found: Found) -> Iterator[str]:
+    for size in dict.fromkeys(size for each in found for size in each["few labels"]):
+        cells = [each["few labels"][size] for each in found if size in each["few labels"]]
+        leads = [float(cell["choose"].split()[0]) - float(cell["uniform"].split()[0]) for cell in cells]
+        mean, least = np.mean(leads), min(leads)
+        yield f"`choose` with {size} labels leads uniform by {mean:.3f}, by {least:.3f} at least, {len(leads)} cells."
     yield ""
 
 
 def precision_tables(graded: Sequence[Graded], in_float32: Sequence[Graded]) -> Iterator[str]:
     """Judges in float32 beside the same in int8, on the same records."""
-    for wide in in_float32:
+    columns = ["set, judge", "float32", "int8", "of the two with each other", "apart, of the scale", "records"]
+    rows = {}
+    for wide in sorted(in_float32, key=lambda each: _size(each.judge)):
         narrow = next((each for each in graded if (each.data, each.judge) == (wide.data, _int8(wide.judge))), None)
         if narrow:
-            yield from _precisions(wide, narrow.of_groups(set(wide.groups)))
+            rows[f"{wide.data}, {wide.judge}"] = _precisions(wide, narrow.of_groups(set(wide.groups)))
+    yield from _table(columns, rows)
 
 
-def _table(title: str, names: Sequence[str], columns: Columns) -> Iterator[str]:
-    yield f"| {title} | " + " | ".join(names) + " |"
-    yield "|---|" + "---|" * len(names)
-    for row in dict.fromkeys(row for column in columns for row in column):
-        yield f"| {row} | " + " | ".join(column.get(row, "") for column in columns) + " |"
+def _precisions(wide: Graded, narrow: Graded) -> list[str]:
+    resamples = Resamples.of_groups(wide.groups)
+    lager = [weighted("", each.labelled, each.labelled.uniform()) for each in (wide, narrow)]
+    found = [
+        resamples.sample(FIGURES["spearman"](method, each.labelled)).interval
+        for each, method in zip((wide, narrow), lager, strict=True)
+    ]
+    same = resamples.sample(lambda rows: spearman(lager[0].scores[rows], lager[1].scores[rows])).interval
+    apart = np.abs(lager[0].scores - lager[1].scores).mean() / np.ptp(wide.labelled.values)
+    return [*map(str, found), str(same), f"{apart:.2%}", str(len(wide.groups))]
+
+
+def _table(columns: Sequence[str], rows: dict[str, list[str]]) -> Iterator[str]:
+    yield _line(columns)
+    yield "|---" * len(columns) + "|"
+    for name, cells in rows.items():
+        yield re.sub(r"(?<![\d.])(-?)0\.(\d{3})", r"\1.\2", _line([name, *cells]))
     yield ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _size(judge: str) -> int:
+    return JUDGES.index(judge.rsplit("-", 1)[0])
 
 
 def _int8(judge: str) -> str:
     return judge.replace("-fp32", "-int8")
-
-
-def _precisions(wide: Graded, narrow: Graded) -> Iterator[str]:
-    """A judge in float32 and in int8 on the same records."""
-    resamples = Resamples.of_groups(wide.groups)
-    lager = [weighted("", each.labelled, each.labelled.uniform()) for each in (wide, narrow)]
-    columns = []
-    for graded, method in zip((wide, narrow), lager, strict=True):
-        figure = resamples.sample(FIGURES["spearman"](method, graded.labelled))
-        columns.append({"LAGER, raw": str(figure.interval), "records": str(len(graded.groups))})
-    yield from _table(f"{wide.data}, the same records", [wide.judge, narrow.judge], columns)
-    same = resamples.sample(lambda rows: spearman(lager[0].scores[rows], lager[1].scores[rows])).interval
-    apart = np.abs(lager[0].scores - lager[1].scores).mean() / np.ptp(wide.labelled.values)
-    yield f"The two agree at Spearman {same}; they are {apart:.2%} of the scale apart.\n"
