@@ -80,6 +80,7 @@ def precision_tables(graded: Sequence[Graded], in_float32: Sequence[Graded]) -> 
         narrow = next((each for each in graded if (each.data, each.judge) == (wide.data, _int8(wide.judge))), None)
         if narrow:
             rows[f"{wide.data}, {wide.judge}"] = _precisions(wide, narrow.of_groups(set(wide.groups)))
+    yield "## int8 beside float32, the same records\n"
     yield from _table(columns, rows)
 
 
