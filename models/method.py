@@ -36,6 +36,12 @@ def expected_score(probabilities: Numbers, values: Numbers) -> Array:
     return found
 
 
+def confidence(probabilities: Numbers) -> float:
+    """(n max P - 1) / (n - 1) of probabilities (n,): 0 where all are alike, 1 where one is certain, or alone."""
+    count = len(probabilities)
+    return float((count * np.max(probabilities) - 1) / (count - 1)) if count > 1 else 1.0
+
+
 def lager_score(layer_weights: Numbers, layer_logits: Numbers, values: Numbers) -> Array:
     """The LAGER score: the expected score of the softmax of the aggregated logits, (...)."""
     return expected_score(softmax(aggregate(layer_weights, layer_logits)), values)

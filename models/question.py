@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.values import is_missing
+
+ASKING: Final = ("levels", "choices")  # fields that ask for something else than a score on the judge's own scale
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def read_question(record: Mapping[str, Any], scale: Scale) -> Question:
     Raises:
         RecordError: both fields, fewer than two or more than the judge has labels, or something else than texts.
     """
-    asked = {name: record[name] for name in ("levels", "choices") if not is_missing(record.get(name))}
+    asked = {name: record[name] for name in ASKING if not is_missing(record.get(name))}
     if not asked:
         return Question(scale)
     if len(asked) > 1:

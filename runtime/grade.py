@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from lager_onnx.models.method import expected_score, softmax
+from lager_onnx.models.method import confidence, expected_score, softmax
 from lager_onnx.models.scale import Scale
 
 Array = npt.NDArray[np.float32]
@@ -45,9 +45,8 @@ class Grade:
 
     @property
     def confidence(self) -> float:
-        """(n max P - 1) / (n - 1): 0 where all n are alike, 1 where one is certain."""
-        count = len(self.distribution)
-        return float((count * self.distribution.max() - 1) / (count - 1))
+        """From 0, where all scores or choices are equally likely, to 1, where one is certain."""
+        return confidence(self.distribution)
 
     @property
     def normalized(self) -> float:

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lager_onnx.models.errors import LagerError
 from lager_onnx.serve.errors import RequestError, error_response
 from lager_onnx.serve.service import Service
 
@@ -46,7 +47,7 @@ class Endpoint:
             try:
                 body = parse(self.body, await read_body(request, service.settings.limits.body))
                 return JSONResponse(await _unless_gone(request, self.answer(service, body)))
-            except Exception as error:
+            except (LagerError, TimeoutError, ClientDisconnect) as error:
                 return error_response(error)
 
         return Route(self.path, endpoint, methods=["POST"])

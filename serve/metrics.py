@@ -1,5 +1,6 @@
 """What the server counts, for Prometheus."""
 
+import asyncio
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
@@ -45,7 +46,7 @@ class Metrics:
                 await app(scope, receive, send)
                 return
             path = scope["path"] if scope["path"] in self._paths else "other"
-            begin, status = perf_counter(), 499  # as nginx says of clients that are gone
+            begin, status = perf_counter(), 500  # until an answer begins
 
             async def watched(message: Message) -> None:
                 nonlocal status
@@ -55,8 +56,8 @@ class Metrics:
 
             try:
                 await app(scope, receive, watched)
-            except Exception:
-                status = 500
+            except asyncio.CancelledError:
+                status = 499  # as nginx says of clients that are gone
                 raise
             finally:
                 self._requests.labels(path, str(status)).inc()

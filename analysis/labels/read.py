@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from lager_onnx.analysis.labels.formats import DATA_FORMATS, DataFormat, label_of
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
+from lager_onnx.models.question import ASKING
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.values import is_missing
 from lager_onnx.runtime.jobs.score import with_criterion
@@ -156,7 +157,7 @@ def _labelled(
             f"{min(scale.values):g} to {max(scale.values):g}"
         )
     judged = with_criterion(as_judged(record, fields), criterion)
-    if asked := [name for name in ("levels", "choices") if not is_missing(judged.get(name))]:
+    if asked := [name for name in ASKING if not is_missing(judged.get(name))]:
         raise LabelError(
             f"field '{asked[0]}' asks on another scale than the judge's, on which its label is: take it out"
         )

@@ -13,12 +13,17 @@ from lager_onnx.serve.service import Service
 Text = str | list[dict[str, Any]]
 
 
-class Predicate(Body):
+class Asking(Body):
+    """What every question has."""
+
+    instructions: Text
+    name: str | None = None
+
+
+class Predicate(Asking):
     """Is a statement about the input true?"""
 
     type: Literal["predicate"]
-    instructions: Text
-    name: str | None = None
 
 
 class Option(Body):
@@ -28,13 +33,11 @@ class Option(Body):
     description: str | None = None
 
 
-class Choice(Body):
+class Choice(Asking):
     """Which of the choices?"""
 
     type: Literal["choice"]
-    instructions: Text
     choices: Annotated[list[Option], Field(min_length=1)]
-    name: str | None = None
 
 
 class Level(Body):
@@ -44,13 +47,11 @@ class Level(Body):
     description: str | None = None
 
 
-class Score(Body):
+class Score(Asking):
     """Which level? They stand from the lowest to the highest."""
 
     type: Literal["score"]
-    instructions: Text
     levels: Annotated[list[Level], Field(min_length=1)]
-    name: str | None = None
 
 
 Question = Annotated[Predicate | Choice | Score, Field(discriminator="type")]

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
+from lager_onnx.models.method import confidence
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.service import Service
@@ -51,9 +54,8 @@ class Answered:
 
     @property
     def confidence(self) -> float:
-        """(n max p - 1) / (n - 1): 0 where all n are alike, 1 where one is certain."""
-        count = len(self.probabilities)
-        return (count * max(self.probabilities) - 1) / (count - 1) if count > 1 else 1.0
+        """From 0, where all answers are equally likely, to 1, where one is certain."""
+        return confidence(np.asarray(self.probabilities))
 
 
 async def ask(service: Service, text: str, questions: Sequence[Asked]) -> list[Answered]:
