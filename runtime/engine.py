@@ -105,8 +105,9 @@ class BatchEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._closed = True
-        del self.session
+        if not self._closed:
+            self._closed = True
+            del self.session
 
     def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
         """See `Engine.start`; here the work is done when the outputs are asked for."""

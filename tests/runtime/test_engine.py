@@ -118,6 +118,15 @@ def test_prompt_by_prompt_gives_what_batches_give(
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5)
 
 
+def test_an_engine_of_batches_can_be_closed_twice(tiny_judge: Path) -> None:
+    engine = BatchEngine(open_session(tiny_judge / "model.onnx", device="cpu").session, "CPUExecutionProvider")
+    assert engine.start([[1, 2, 3]], 128)()[0] is not None
+    engine.close()
+    engine.close()
+    with pytest.raises(GradingError, match="closed"):
+        engine.start([[1, 2, 3]], 128)
+
+
 def test_a_cache_grows_and_forgets_nothing_that_matters(tiny_judge: Path) -> None:
     session = open_session(tiny_judge / "model.onnx", device="cpu").session
     prefill, text = Prefill(session, chunk_tokens=64, capacity_step=32), [number % 50 for number in range(200)]
