@@ -30,6 +30,17 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
     default=4096,
     help="Most tokens in a batch, padding included; eight batches are read ahead.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: on many machines; OUTPUT is then a folder.",
+)
+@click.option("--address", help="Of a Ray cluster, such as ray://head:10001; by default, one on this machine.")
+@click.option(
+    "--actors", type=click.IntRange(min=1), help="Judges that Ray runs, with --threads cores each (or a GPU)."
+)
+@click.option("--part-rows", type=click.IntRange(min=1), default=10_000, help="Rows that Ray hands to a judge at once.")
 @runs_judge
 def score(
     judge_dir: Path,
@@ -37,6 +48,10 @@ def score(
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    engine: str,
+    address: str | None,
+    actors: int | None,
+    part_rows: int,
     running: dict[str, Any],
     **options: Any,
 ) -> None:
@@ -52,6 +67,7 @@ def score(
         lager score judges/smollm2 records.csv --criterion coherence --details > scores.jsonl
         lager score judges/smollm2 answers.parquet --field instruction=question --field response=answer -o scores.jsonl
         echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
+        lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
@@ -63,9 +79,43 @@ def score(
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
+    if engine == "ray":
+        _score_on_ray(
+            judge_dir,
+            source,
+            output,
+            Options(**options, fields=source.fields),
+            resume,
+            running,
+            address,
+            actors,
+            part_rows,
+        )
+        return
     check_output(output, source.path)
     rows = read_rows(source)
     judge = Judge.load(judge_dir, **running)
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
         summary = grade_rows(judge, rows, results, Options(**options, fields=source.fields))
     click.echo(summary.describe(judge.provider), err=True)
+
+
+def _score_on_ray(
+    judge_dir: Path,
+    source: Any,
+    output: Path | None,
+    options: Any,
+    resume: bool,
+    running: dict[str, Any],
+    address: str | None,
+    actors: int | None,
+    part_rows: int,
+) -> None:
+    from lager_onnx.integrations.ray import Cluster, score_on_ray  # noqa: PLC0415
+
+    if output is None:
+        raise click.UsageError("--engine ray writes a folder: add -o OUTPUT")
+    device = "cuda" if running["device"] == "cuda" else "cpu"
+    cluster = Cluster(address, actors, running["threads"] or 1, device)
+    rows = score_on_ray(judge_dir, source, output, options, cluster, rows=part_rows, resume=resume)
+    click.echo(f"{output}: {rows} rows graded", err=True)
