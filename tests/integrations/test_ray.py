@@ -81,14 +81,8 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(tiny_judge: Path, tmp
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             partial = [file for file in out.glob("*.partial") if file.stat().st_size > 2000]
-            workers = [
-                each for each in psutil.Process().children(recursive=True) if "GradePart" in " ".join(each.cmdline())
-            ]
-            workers = workers or [
-                each
-                for each in psutil.process_iter()
-                if "ray::" in " ".join(each.cmdline()) and "Part" in " ".join(each.cmdline())
-            ]
+            titles = [(each, (each.info["cmdline"] or [""])[0]) for each in psutil.process_iter(["cmdline"])]
+            workers = [each for each, title in titles if title.startswith("ray::") and "GradePart" in title]
             if partial and workers:
                 workers[0].send_signal(signal.SIGKILL)
                 killed.append(workers[0].pid)
