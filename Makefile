@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
+.PHONY: demo test test-integrations lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -16,6 +16,11 @@ judges/$(JUDGE)/judge.json: | $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
+
+# Tools that call judges, which are large: Ray.
+test-integrations: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[ray]"
+	$(BIN)/pytest tests/integrations --no-cov
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov

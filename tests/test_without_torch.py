@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "samples" / "responses.jsonl"
 FORBIDDEN = ("torch", "optimum", "transformers", "accelerate", "onnx", "onnx_ir")
-TOP_LEVEL = ("analysis", "export", "models", "runtime", "serve")
+TOP_LEVEL = ("analysis", "export", "integrations", "models", "runtime", "serve")
 
 
 def test_scoring_imports_nothing_of_the_exporter_s(tiny_judge: Path) -> None:

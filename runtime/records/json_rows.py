@@ -15,9 +15,9 @@ _WRAPPERS: Final = ("data", "records", "rows", "examples", "instances")
 _SAVED: Final = 10_000  # characters of a broken line that are kept in its row
 
 
-def json_lines(stream: IO[bytes], source: Source) -> Iterator[Row]:
-    """One object a line."""
-    for number, line in enumerate(_physical_lines(stream, source), start=1):
+def json_lines(stream: IO[bytes], source: Source, *, first: int = 1) -> Iterator[Row]:
+    """One object a line; the stream begins at line `first` of the file."""
+    for number, line in enumerate(_physical_lines(stream, source), start=first):
         if line.strip():
             yield _json_line(line, number, f"{source.name}, line {number}")
 

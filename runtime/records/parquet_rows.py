@@ -1,7 +1,7 @@
 """Records from Parquet files, which pyarrow reads."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 from lager_onnx.models.errors import RecordError
@@ -9,8 +9,10 @@ from lager_onnx.runtime.records.row import Row
 from lager_onnx.runtime.records.source import Source
 
 
-def parquet_rows(stream: IO[bytes], source: Source) -> Iterator[Row]:
-    """One record a row.
+def parquet_rows(
+    stream: IO[bytes], source: Source, groups: Sequence[int] | None = None, *, first: int = 1
+) -> Iterator[Row]:
+    """One record a row; of some row groups only, whose first row is number `first` of the file.
 
     Raises:
         RecordError: pyarrow is not installed, or the file is no Parquet.
@@ -24,8 +26,8 @@ def parquet_rows(stream: IO[bytes], source: Source) -> Iterator[Row]:
         ) from error
     try:
         file = ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
-        number = 0
-        for batch in file.iter_batches():
+        number = first - 1
+        for batch in file.iter_batches(row_groups=groups):
             for record in batch.to_pylist():
                 number += 1
                 yield Row(f"{source.name}, row {number}", record)

@@ -10,7 +10,8 @@ _EXTRA_OF: Final = {
     "onnx": "cpu,tune", "scipy": "cpu,tune", "matplotlib": "cpu,tune",
     "torch": "cpu,export", "transformers": "cpu,export", "optimum": "cpu,export", "onnx_ir": "cpu,export",
     "onnxscript": "cpu,export", "gguf": "cpu,export", "accelerate": "cpu,export", "safetensors": "cpu,export",
-    "starlette": "cpu,serve", "uvicorn": "cpu,serve", "prometheus_client": "cpu,serve", "pydantic": "cpu,serve",
+    "ray": "cpu,ray", "starlette": "cpu,serve", "uvicorn": "cpu,serve", "prometheus_client": "cpu,serve",
+    "pydantic": "cpu,serve",
     "huggingface_hub": "cpu,export", "jinja2": "cpu,export", "pyarrow": "cpu,parquet",
 }  # fmt: skip
 # What a command needs besides, so that one installation is enough.

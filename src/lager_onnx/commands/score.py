@@ -30,6 +30,21 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
     default=4096,
     help="Most tokens in a batch, padding included; eight batches are read ahead.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="ray: on many machines; OUTPUT is then a folder, INPUT a file or a folder of them.",
+)
+@click.option("--address", help="Of a Ray cluster, such as ray://head:10001; by default, one on this machine.")
+@click.option(
+    "--actors",
+    type=click.IntRange(min=1),
+    help="Judges that Ray runs, with --threads cores (1 by default) or a GPU each; by default as many as fit.",
+)
+@click.option(
+    "--part-rows", type=click.IntRange(min=1), default=10_000, help="Rows of a part, which one of Ray's judges grades."
+)
 @runs_judge
 def score(
     judge_dir: Path,
@@ -37,6 +52,10 @@ def score(
     output: Path | None,
     resume: bool,
     overwrite: bool,
+    engine: str,
+    address: str | None,
+    actors: int | None,
+    part_rows: int,
     running: dict[str, Any],
     **options: Any,
 ) -> None:
@@ -52,6 +71,7 @@ def score(
         lager score judges/smollm2 records.csv --criterion coherence --details > scores.jsonl
         lager score judges/smollm2 answers.parquet --field instruction=question --field response=answer -o scores.jsonl
         echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
+        lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
@@ -63,9 +83,19 @@ def score(
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
+    chosen = Options(**options, fields=source.fields)
+    if engine == "ray":
+        from lager_onnx.integrations.ray import Cluster, score_on_ray  # noqa: PLC0415
+
+        if output is None or overwrite:
+            raise click.UsageError("--engine ray writes a folder that is new, or --resume goes on: add -o OUTPUT")
+        cluster = Cluster(address=address, actors=actors, **running)
+        count = score_on_ray(judge_dir, source, output, chosen, cluster, rows=part_rows, resume=resume)
+        click.echo(f"{output}: {count} rows graded", err=True)
+        return
     check_output(output, source.path)
     rows = read_rows(source)
     judge = Judge.load(judge_dir, **running)
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
-        summary = grade_rows(judge, rows, results, Options(**options, fields=source.fields))
+        summary = grade_rows(judge, rows, results, chosen)
     click.echo(summary.describe(judge.provider), err=True)

@@ -1,0 +1,186 @@
+"""Grades millions of rows on a Ray cluster: `lager score --engine ray`, and an actor for your own pipelines.
+
+    input ──parts──► Ray Data ──one part a task──► GradePart (one judge an actor) ──► FOLDER/part-00000.jsonl, ...
+
+A part is written under another name and renamed when it is whole, so a worker that is killed loses nothing and doubles
+nothing: the part goes on where its rows end, on whatever worker gets it next. All nodes must see the folder.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import ray
+import ray.data
+from tqdm import tqdm
+
+from lager_onnx.integrations.parts import Part, parts_of
+from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.runtime.files import shown
+from lager_onnx.runtime.jobs.results import ResultFile
+from lager_onnx.runtime.jobs.score import Options, grade_rows
+from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.records import Source
+from lager_onnx.runtime.session import Device
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST: Final = "_run.json"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a run runs.
+
+    Attributes:
+        address: of a cluster, such as `ray://head:10001` or `auto`; None starts one on this machine.
+        actors: that hold a judge each; None for as many as the cluster's CPUs (or GPUs) allow.
+        device: "cuda" takes a GPU for each; "auto" does where the cluster has one.
+        threads: CPUs of each; None for 1.
+        max_memory: of each, in bytes, as `Judge.load` takes it.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+    device: Device = "auto"
+    threads: int | None = None
+    max_memory: int | None = None
+
+
+class JudgeActor:
+    """A judge for Ray Data's `map_batches`: adds `score`, `probabilities` and `error` to every row.
+
+        graded = dataset.map_batches(
+            JudgeActor, fn_constructor_args=("judges/smollm2",), fn_constructor_kwargs={"threads": 4},
+            num_cpus=4, compute=ray.data.ActorPoolStrategy(size=2), batch_size=256,
+        )
+
+    The judge is loaded once an actor. For pandas' `mapInPandas` in Spark, see docs/integrations/spark.md.
+    """
+
+    def __init__(self, judge: str, *, device: Device = "cpu", threads: int | None = 1):
+        self._judge = Judge.load(judge, device=device, threads=threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Columns in, columns out, as Ray Data hands them over."""
+        columns = [list(column) for column in batch.values()]
+        records = [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
+        grades = self._judge.score(records, on_error="skip")
+        bad = [isinstance(grade, RecordError) for grade in grades]
+        return batch | {
+            "score": np.array([np.nan if isinstance(grade, RecordError) else grade.score for grade in grades]),
+            "probabilities": [None if isinstance(grade, RecordError) else grade.probabilities for grade in grades],
+            "error": [str(grade) if wrong else None for grade, wrong in zip(grades, bad, strict=True)],
+        }
+
+
+class GradePart:
+    """Grades whole parts into files; the judge is loaded once an actor."""
+
+    def __init__(self, judge: str, folder: str, source: Source, options: Options, running: dict[str, Any]):
+        self._judge = Judge.load(judge, **running)
+        self._folder, self._source, self._options = Path(folder), source, options
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A part's description in, what was done out."""
+        part = Part(**row)
+        done = file_of(self._folder, part.number)
+        partial = done.with_suffix(".partial")
+        with ResultFile(partial, resume=True) as results:
+            summary = grade_rows(self._judge, part.rows(self._source), results, self._options)
+        partial.replace(done)
+        graded = summary.graded + summary.resumed
+        return {"number": part.number, "graded": graded, "failed": summary.failed, "tokens": summary.tokens}
+
+
+def file_of(folder: Path, number: int) -> Path:
+    """The file of a part's results."""
+    return folder / f"part-{number:05d}.jsonl"
+
+
+def score_on_ray(
+    judge: str | Path,
+    source: Source,
+    folder: Path,
+    options: Options,
+    cluster: Cluster,
+    *,
+    rows: int = 10_000,
+    resume: bool = False,
+) -> int:
+    """Grades a file, or all files of a folder, into a folder of JSON lines; returns how many rows that took.
+
+    Args:
+        judge: folder of it, which all nodes see, or an id on the hub.
+        source: what to read.
+        folder: where to write `part-00000.jsonl` and so on.
+        options: how to grade.
+        cluster: where to run.
+        rows: of a part, about.
+        resume: go on with what an interrupted run left.
+
+    Raises:
+        OutputError: the folder holds something, or a run with another judge or input.
+        RecordError: there is no input.
+    """
+    parts = parts_of(source, rows)
+    _begin(folder, {"judge": str(judge), "parts": [part.as_row() for part in parts]}, resume=resume)
+    todo = [part for part in parts if not file_of(folder, part.number).exists()]
+    if not todo:
+        return 0
+    ray.init(address=cluster.address, ignore_reinit_error=True, logging_level=logging.WARNING, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    has, threads = ray.cluster_resources(), cluster.threads or 1
+    gpus = int(has.get("GPU", 0))
+    on_gpu = cluster.device == "cuda" or (cluster.device == "auto" and gpus > 0)
+    most = gpus if on_gpu else int(has["CPU"]) // threads
+    actors = min(cluster.actors or max(1, most), len(todo))
+    logger.info("%d of %d parts on %d actors", len(todo), len(parts), actors)
+    grading = {
+        "judge": str(Path(judge).absolute()) if Path(judge).exists() else str(judge),
+        "folder": str(folder.absolute()),
+        "source": replace(source, path="-"),  # a part has its own
+        "options": options,
+        "running": {
+            "device": "cuda" if on_gpu else "cpu",
+            "threads": threads,
+            "max_memory": cluster.max_memory,
+        },
+    }
+    described = ray.data.from_items([part.as_row() for part in todo], override_num_blocks=len(todo))
+    graded = described.map(
+        GradePart,
+        fn_constructor_kwargs=grading,
+        num_cpus=threads,
+        num_gpus=int(on_gpu),
+        compute=ray.data.ActorPoolStrategy(size=actors),
+    ).iter_rows()
+    return _follow(graded, len(todo), len(parts))
+
+
+def _begin(folder: Path, manifest: dict[str, Any], *, resume: bool) -> None:
+    path = folder / _MANIFEST
+    if path.exists():
+        if not resume:
+            raise OutputError(f"{shown(folder)} holds a run already: go on with --resume, or name another folder")
+        if json.loads(path.read_text(encoding="utf-8")) != manifest:
+            raise OutputError(f"{shown(folder)} holds a run with another judge, another input or other parts")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(f"{shown(folder)} is not empty: name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _follow(done: Iterable[dict[str, Any]], todo: int, parts: int) -> int:
+    total = 0
+    with tqdm(total=parts, initial=parts - todo, unit=" parts") as bar:
+        for part in done:
+            total += part["graded"] + part["failed"]
+            bar.set_postfix_str(f"{total} rows")
+            bar.update()
+    return total
