@@ -17,10 +17,20 @@ judges/$(JUDGE)/judge.json: | $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/pytest
 
-# Tools that call judges, which are large: Ray.
-test-integrations: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[ray]"
-	$(BIN)/pytest tests/integrations --no-cov
+# The tools that call judges, which are large: environments of their own; ragas needs older packages than the others.
+test-integrations: $(VENV)-integrations/.installed $(VENV)-ragas/.installed
+	$(VENV)-integrations/bin/pytest tests/integrations --override-ini "addopts=--import-mode=importlib"
+	$(VENV)-ragas/bin/pytest tests/integrations/test_scripts.py -k ragas --override-ini "addopts=--import-mode=importlib"
+
+$(VENV)-integrations/.installed: tests/integrations/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)-integrations
+	$(VENV)-integrations/bin/pip install --quiet --editable ".[cpu,serve,ray]" --requirement $<
+	touch $@
+
+$(VENV)-ragas/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ragas
+	$(VENV)-ragas/bin/pip install --quiet --editable ".[cpu]" ragas==0.4.3 "langchain-community<0.4" httpx2 pytest pytest-timeout
+	touch $@
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
@@ -72,4 +82,4 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info judges
+	rm -rf $(VENV) $(VENV)-integrations $(VENV)-ragas build dist *.egg-info judges

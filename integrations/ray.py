@@ -13,19 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import ray
 import ray.data
 from tqdm import tqdm
 
+from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.errors import OutputError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.jobs.score import Options, grade_rows
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Source
 from lager_onnx.runtime.session import Device
+
+__all__ = ["Cluster", "GradePart", "JudgeActor", "file_of", "score_on_ray"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,33 +51,6 @@ class Cluster:
     device: Device = "auto"
     threads: int | None = None
     max_memory: int | None = None
-
-
-class JudgeActor:
-    """A judge for Ray Data's `map_batches`: adds `score`, `probabilities` and `error` to every row.
-
-        graded = dataset.map_batches(
-            JudgeActor, fn_constructor_args=("judges/smollm2",), fn_constructor_kwargs={"threads": 4},
-            num_cpus=4, compute=ray.data.ActorPoolStrategy(size=2), batch_size=256,
-        )
-
-    The judge is loaded once an actor. For pandas' `mapInPandas` in Spark, see docs/integrations/spark.md.
-    """
-
-    def __init__(self, judge: str, *, device: Device = "cpu", threads: int | None = 1):
-        self._judge = Judge.load(judge, device=device, threads=threads)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Columns in, columns out, as Ray Data hands them over."""
-        columns = [list(column) for column in batch.values()]
-        records = [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
-        grades = self._judge.score(records, on_error="skip")
-        bad = [isinstance(grade, RecordError) for grade in grades]
-        return batch | {
-            "score": np.array([np.nan if isinstance(grade, RecordError) else grade.score for grade in grades]),
-            "probabilities": [None if isinstance(grade, RecordError) else grade.probabilities for grade in grades],
-            "error": [str(grade) if wrong else None for grade, wrong in zip(grades, bad, strict=True)],
-        }
 
 
 class GradePart:
