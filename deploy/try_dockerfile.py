@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,8 +124,7 @@ def build(dockerfile: Path, root: Path, mirror: str) -> Image:
 
 def ask(image: Image, judge: Path) -> None:
     """Starts what the image starts, with the judge mounted, and asks for a score."""
-    inside = image.root / "judge"
-    shutil.copytree(judge, inside)
+    shutil.copytree(judge, image.root / "judge")
     server = subprocess.Popen(image.argv(*image.command["ENTRYPOINT"], *image.command["CMD"]))
     try:
         for _ in range(120):
@@ -149,10 +149,14 @@ def ask(image: Image, judge: Path) -> None:
 @click.option("--build-only", is_flag=True, help="Do not start it, such as one for a GPU that is not here.")
 def main(dockerfile: Path, judge: Path, mirror: str, build_only: bool) -> None:
     """See the file."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as mounted:
         image = build(dockerfile, Path(folder) / "root", mirror)
         used = subprocess.run(["du", "-sm", str(image.root)], check=True, capture_output=True, text=True).stdout
         click.echo(f"{used.split()[0]} MB")
+        for name in ("proc", "dev"):  # as a container has them
+            at = str(image.root / name)
+            subprocess.run(["mount", "--rbind", f"/{name}", at], check=True)
+            mounted.callback(subprocess.run, ["umount", "--lazy", at], check=True)
         if build_only:
             subprocess.run(image.argv("lager", "--version"), check=True)
         else:

@@ -1,6 +1,7 @@
 """`lager score` and `lager prompt`: through click's runner, and as real processes that are interrupted."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -228,6 +229,15 @@ def test_a_full_disk_is_said_plainly(tiny_judge: Path, records: Path) -> None:
     assert result.exit_code == 2
     assert "No space left on device" in result.stderr
     assert "--resume" in result.stderr
+
+
+def test_nothing_is_kept_or_sent_that_nobody_asked_for(tiny_judge: Path, records: Path, tmp_path: Path) -> None:
+    """onnxruntime's telemetry keeps a number of the device and what it will send in the cache folder."""
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    homes = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [str(LAGER), "score", str(tiny_judge), str(records)]
+    subprocess.run(command, env=environment | homes, check=True, capture_output=True)
+    assert [path for home in homes.values() for path in Path(home).rglob("*") if path.is_file()] == []
 
 
 def test_a_damaged_judge_is_refused(tiny_judge: Path, records: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ judge = Judge.load("judges/smollm2")
 judge.score([{"instruction": "Name a prime.", "response": "Seven."}])[0].score
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from lager_onnx.models.spec import JudgeSpec
     from lager_onnx.runtime.grade import Grade
     from lager_onnx.runtime.judge import Judge
+
+# Nothing leaves this machine: onnxruntime, since 1.29, tells its makers what runs unless this is set before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Grade", "Judge", "JudgeSpec", "LagerError"]
 
