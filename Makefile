@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test test-integrations test-containers lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
+.PHONY: demo test test-integrations test-edge test-containers lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -31,6 +31,11 @@ $(VENV)-ragas/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ragas
 	$(VENV)-ragas/bin/pip install --quiet --editable ".[cpu]" ragas==0.4.3 "langchain-community<0.4" httpx2 pytest pytest-timeout
 	touch $@
+
+# Judges in Node.js and, where Chromium is installed, in a browser.
+test-edge: $(VENV)-integrations/.installed
+	cd docs/edge && npm install --ignore-scripts --no-audit --no-fund
+	$(VENV)-integrations/bin/pytest tests/integrations/test_edge.py --override-ini "addopts=--import-mode=importlib"
 
 # Lints the container files and runs the Dockerfile's steps on a bare system; needs root, debootstrap and npm.
 test-containers: judges/smollm2/judge.json
