@@ -1,12 +1,15 @@
 """How `lager serve` stands beside `lager score` on the same records, and how long clients wait.
 
-    python benchmarks/serve.py load JUDGE_DIR RECORDS [--rows 480] [--rounds 3]
+    python benchmarks/serve.py load JUDGE_DIR RECORDS [--rows 480] [--rounds 3] [--infinity PROGRAM --classifier FOLDER]
+    python benchmarks/serve.py classifier CHECKPOINT FOLDER
     python benchmarks/serve.py wait JUDGE_DIR RECORDS [--rows 480]
     python benchmarks/serve.py soak JUDGE_DIR RECORDS [--minutes 30]
 
 `load` prints rows a second: of `lager score`, of one client that sends all records, and of 64 clients that send one
-each after another. `wait` prints the milliseconds that 1, 8, 64 and 512 clients wait for one record. `soak` kills some
-clients every minute and prints the anonymous memory of the server, which must stay flat.
+each after another; and of infinity-emb (`pip install 'infinity-emb[torch,optimum,server]'` into an environment of its
+own), to which they send the same prompts for a classifier with the same body, which `classifier` makes. `wait` prints
+milliseconds that 1, 8, 64 and 512 clients wait for one record. `soak` kills clients every minute and prints the
+anonymous memory of the server, which must stay flat.
 """
 
 import asyncio
@@ -18,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +30,51 @@ import click
 import httpx2
 from tqdm import tqdm
 
+from lager_onnx import Judge
+
 LAGER = (sys.executable, "-c", "from lager_onnx.entry import main; main()")
 Rows = list[dict[str, Any]]
 
 
 @contextmanager
-def server(judge: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Address and process id of a running server."""
-    command = [*LAGER, "serve", str(judge), "--port", "0", "--device", "cpu", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    lines: list[str] = []
-    for line in process.stderr:
-        lines.append(line)
-        if found := re.search(r"at (http://\S+)", line):
-            break
-    else:
-        raise RuntimeError("".join(lines))
-    try:
-        yield found[1], process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
+def running(command: Sequence[str], ready: str) -> Iterator[tuple[str, int]]:
+    """Address, which its log tells, and process id of a server."""
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+        found = None
+        while not found:
+            time.sleep(0.2)
+            log.seek(0)
+            said = log.read()
+            found = re.search(ready, said)
+            if process.poll() is not None:
+                raise RuntimeError(said)
+        try:
+            yield found[1], process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def server(judge: Path, *options: str) -> AbstractContextManager[tuple[str, int]]:
+    """A running `lager serve`."""
+    return running([*LAGER, "serve", str(judge), "--port", "0", "--device", "cpu", *options], r"at (http://\S+)")
+
+
+def infinity(program: Path, classifier: Path) -> AbstractContextManager[tuple[str, int]]:
+    """A running infinity-emb, at its best of those of its options that were tried."""
+    options = ["--model-id", str(classifier), "--served-model-name", "classifier", "--device", "cpu"]
+    options += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "7997",
+        "--engine",
+        "torch",
+        "--no-bettertransformer",
+        "--no-compile",
+        "--batch-size",
+        "8",
+    ]
+    return running([str(program), "v2", *options], r"running on (http://\S+)")
 
 
 def read(records: Path, rows: int) -> Rows:
@@ -56,7 +82,7 @@ def read(records: Path, rows: int) -> Rows:
     return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()[:rows]]
 
 
-async def ask(url: str, rows: Rows, clients: int) -> tuple[list[float], dict[int, int], float]:
+async def ask(url: str, rows: Rows, clients: int, path: str = "/v1/score") -> tuple[list[float], dict[int, int], float]:
     """So many clients share the rows, each sends its next when the last is answered.
 
     Returns:
@@ -69,7 +95,7 @@ async def ask(url: str, rows: Rows, clients: int) -> tuple[list[float], dict[int
         for row in todo:
             while True:
                 begin = time.perf_counter()
-                answer = await http.post("/v1/score", json=row)
+                answer = await http.post(path, json=row)
                 statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
                 if answer.status_code != 429:
                     break
@@ -112,9 +138,14 @@ def main() -> None:
 @click.argument("records", type=click.Path(path_type=Path))
 @click.option("--rows", "count", default=480)
 @click.option("--rounds", default=3)
-def load(judge: Path, records: Path, count: int, rounds: int) -> None:
+@click.option("--infinity", "program", type=click.Path(path_type=Path), help="infinity_emb, in its environment.")
+@click.option("--classifier", type=click.Path(path_type=Path), help="What it serves.")
+def load(judge: Path, records: Path, count: int, rounds: int, program: Path | None, classifier: Path | None) -> None:
     """Rows a second, medians of interleaved rounds."""
     rows = read(records, count)
+    loaded = Judge.load(judge, device="cpu")
+    prompts = [{"model": "classifier", "input": [loaded.prompt(row)]} for row in rows]
+    loaded.close()
     found: dict[str, list[float]] = {"lager score": [], "one request": [], "64 clients": []}
     for _ in range(rounds):
         found["lager score"].append(score_in_process(judge, rows))
@@ -125,9 +156,31 @@ def load(judge: Path, records: Path, count: int, rounds: int) -> None:
         with server(judge) as (url, _):
             _, _, seconds = asyncio.run(ask(url, rows, 64))
             found["64 clients"].append(count / seconds)
+        if program and classifier:
+            with infinity(program, classifier) as (url, _):
+                _, statuses, seconds = asyncio.run(ask(url, prompts, 64, "/classify"))
+            if set(statuses) != {200}:
+                raise RuntimeError(str(statuses))
+            found.setdefault("infinity-emb", []).append(count / seconds)
     base = statistics.median(found["lager score"])
     for name, rates in found.items():
         print(f"{name:12} {statistics.median(rates):8.2f} rows/s  {statistics.median(rates) / base:.3f}")
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+def classifier(checkpoint: Path, folder: Path) -> None:
+    """A classifier of five classes with the body of a GGUF file; its head is random, which costs the same time."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer  # noqa: PLC0415
+
+    where = {"pretrained_model_name_or_path": str(checkpoint.parent), "gguf_file": checkpoint.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = AutoModelForSequenceClassification.from_pretrained(**where, num_labels=5)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 @main.command()

@@ -9,7 +9,10 @@ const { chat } = JSON.parse(readFileSync(`${folder}/judge.json`, "utf8"));
 env.allowRemoteModels = false;
 env.localModelPath = dirname(resolve(folder));
 const tokenizer = await AutoTokenizer.from_pretrained(basename(resolve(folder)));
-const session = await ort.InferenceSession.create(`${folder}/model.onnx`, { logSeverityLevel: 3 });
+const session = await ort.InferenceSession.create(`${folder}/model.onnx`, {
+  logSeverityLevel: 3,
+  extra: { session: { x64quantprecision: "1" } }, // exact products of an int8 judge on x86 without VNNI, too
+});
 
 for (const prompt of prompts) {
   const text = chat.before + prompt + chat.after + chat.answer_prefix;
