@@ -9,7 +9,8 @@ nothing: the part goes on where its rows end, on whatever worker gets it next. A
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
 from lager_onnx.models.errors import OutputError
+from lager_onnx.models.spec import SPEC_FILE
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.jobs.score import Options, grade_rows
@@ -103,7 +105,8 @@ def score_on_ray(
         RecordError: there is no input.
     """
     parts = parts_of(source, rows)
-    _begin(folder, {"judge": str(judge), "parts": [part.as_row() for part in parts]}, resume=resume)
+    run = {"judge": _identity(judge), "options": asdict(options), "parts": [part.as_row() for part in parts]}
+    _begin(folder, run, resume=resume)
     todo = [part for part in parts if not file_of(folder, part.number).exists()]
     if not todo:
         return 0
@@ -137,13 +140,21 @@ def score_on_ray(
     return _follow(graded, len(todo), len(parts))
 
 
+def _identity(judge: str | Path) -> str:
+    """A checksum of what a folder's judge.json says, which holds those of its other files; or an id on the hub."""
+    about = Path(judge) / SPEC_FILE
+    return sha256(about.read_bytes()).hexdigest() if about.exists() else str(judge)
+
+
 def _begin(folder: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     path = folder / _MANIFEST
     if path.exists():
         if not resume:
             raise OutputError(f"{shown(folder)} holds a run already: go on with --resume, or name another folder")
         if json.loads(path.read_text(encoding="utf-8")) != manifest:
-            raise OutputError(f"{shown(folder)} holds a run with another judge, another input or other parts")
+            raise OutputError(
+                f"{shown(folder)} holds a run with another judge, input, parts or flags: name another folder"
+            )
         return
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{shown(folder)} is not empty: name another folder")

@@ -51,7 +51,9 @@ def expected(judge: Path, records: Path) -> list[float]:
     return [grade.score for grade in Judge.load(judge, device="cpu", threads=1).score(rows)]
 
 
-def test_scores_are_those_of_one_process(tiny_judge: Path, records: Path, tmp_path: Path) -> None:
+def test_scores_are_those_of_one_process(
+    tiny_judge: Path, tiny_judges: dict[str, Path], records: Path, tmp_path: Path
+) -> None:
     from lager_onnx.integrations.ray import Cluster, score_on_ray
 
     source, out = Source(str(records)), tmp_path / "out"
@@ -61,8 +63,10 @@ def test_scores_are_those_of_one_process(tiny_judge: Path, records: Path, tmp_pa
     assert [row["score"] for row in found] == expected(tiny_judge, records)
     with pytest.raises(OutputError, match="go on with --resume"):
         score_on_ray(tiny_judge, source, out, Options(), Cluster())
-    with pytest.raises(OutputError, match="another judge, another input or other parts"):
-        score_on_ray(tiny_judge, source, out, Options(), Cluster(), rows=8, resume=True)
+    others = [(Options(), 8, tiny_judge), (Options(details=True), 7, tiny_judge), (Options(), 7, tiny_judges["int8"])]
+    for options, rows, judge in others:
+        with pytest.raises(OutputError, match="another judge, input, parts or flags"):
+            score_on_ray(judge, source, out, options, Cluster(), rows=rows, resume=True)
     for number in (2, 5):  # as if the run had been stopped before them
         (out / f"part-{number:05d}.jsonl").unlink()
     assert score_on_ray(tiny_judge, source, out, Options(), Cluster(), rows=7, resume=True) == 14
