@@ -1,7 +1,7 @@
 """What all protocols ask of a judge: grades for some records, within limits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lager_onnx.models.errors import RecordError
@@ -22,10 +22,10 @@ class Limits:
         seconds: until a request is given up.
     """
 
-    records: int = 1024
-    waiting: int = 8192
-    body: int = 16 * 2**20
-    seconds: float = 300.0
+    records: int
+    waiting: int
+    body: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Settings:
 
     Attributes:
         name: that the server gives its judge.
+        limits: what it takes on.
         api_key: that clients must send, as a bearer's token; None lets everybody in.
         origins: of pages of other servers that browsers may let ask.
-        limits: what it takes on.
     """
 
     name: str
+    limits: Limits
     api_key: str | None = None
     origins: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
 
 
 class Service:

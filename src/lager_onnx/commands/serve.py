@@ -63,4 +63,4 @@ def serve(
     judge = Judge.load(judge_dir, **running)
     limits = Limits(records=max_records, waiting=max_waiting, body=max_body, seconds=timeout)
     name = model_name or judge_dir.resolve().name
-    run(judge, Settings(name, api_key or None, origins, limits), host=host, port=port, drain=drain)
+    run(judge, Settings(name, limits, api_key or None, origins), host=host, port=port, drain=drain)
