@@ -33,6 +33,7 @@ _PROVIDER_OPTIONS: Final[dict[str, dict[str, str]]] = {
     _CUDA: {
         "arena_extend_strategy": "kSameAsRequested",  # batches grow slowly; doubling would hold memory never used
         "use_tf32": "0",  # a float32 judge is faithful; the fast ones are fp16 and bf16
+        "sdpa_kernel": "1",  # flash attention: another kernel would make a plan for every new shape
         # The fused norm of residual sums has given zeros and NaN for large sums in its default mode.
         "enable_skip_layer_norm_strict_mode": "1",
     },
@@ -147,7 +148,12 @@ def session_options(threads: int | None, *, weights: Weights, provider: str = _C
     options.intra_op_num_threads = threads or 0
     # Threads that wait for their session's next run would slow down the session that runs on their cores meanwhile.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    if weights != "packed":
+    if provider == _CUDA:
+        # A plan of memory lies beside the arena, twice what a batch needs; and nodes run in the file's order, which
+        # gathers a layer's row when it is there (`export/lower/early_rows.py`).
+        options.enable_mem_pattern = False
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    elif weights != "packed":
         options.add_session_config_entry("session.disable_prepacking", "1")
     if weights == "mapped" and provider == _CPU:
         # They would widen all weights of 16 bits when the session is opened.

@@ -8,16 +8,18 @@ from lager_onnx.export.passes.parts import is_constant
 from lager_onnx.export.weights import narrowed
 
 _LENGTHS = (5, 6)  # inputs of GroupQueryAttention that are integers
+_GATES = ("QuickGelu", "Gelu", "FastGelu", "Mul")
 
 
 class HalfArithmeticPass(ir.passes.InPlacePass):
-    """Lets projections and attention work in fp16 or bf16; the residual stream, norms, gates and head keep float32.
+    """Lets projections and attention work in fp16 or bf16; the residual stream, norms and head keep float32.
 
         before: h ─ norm ─ MatMul ─ attention ─ MatMul ─ + h
         after:  h ─ norm ─ Cast(16) ─ MatMul ─ attention ─ MatMul ─ Cast(32) ─ + h
 
     So what is added up over the layers cannot overflow in fp16, and norms of it are exact. A single product may still
-    overflow in fp16: bf16 cannot. Keys and values are cached in 16 bits. Casts that undo each other are left out.
+    overflow in fp16: bf16 cannot, so there the gate of an MLP and its product, which are between products in 16 bits,
+    are so too. Keys and values are cached in 16 bits. Casts that undo each other are left out.
     """
 
     def __init__(self, dtype: ir.DataType):
@@ -36,8 +38,19 @@ class HalfArithmeticPass(ir.passes.InPlacePass):
             self._widen(graph, node.outputs[0])
             for present in node.outputs[1:]:
                 present.type = ir.TensorType(self.dtype)
+        if self.dtype == ir.DataType.BFLOAT16:
+            self._narrow_gates(graph)
         graph.sort()
         return ir.passes.PassResult(model, modified=bool(nodes))
+
+    def _narrow_gates(self, graph: ir.Graph) -> None:
+        """Gates read products in 16 bits, in the order of the graph: the activation, then its product."""
+        for node in list(graph):
+            narrow = [self._narrow.get(value) for value in node.inputs if value is not None]
+            if node.op_type in _GATES and all(narrow):
+                for index, value in enumerate(narrow):
+                    node.replace_input_with(index, value)
+                self._widen(graph, node.outputs[0])
 
     def _narrowed(self, graph: ir.Graph, value: ir.Value) -> ir.Value:
         """A value in 16 bits: a weight or a cached state is stored so, another one is cast once."""
@@ -59,7 +72,10 @@ class HalfArithmeticPass(ir.passes.InPlacePass):
         widened.shape, widened.type = value.shape, value.type
         value.type = ir.TensorType(self.dtype)
         for user, index in uses:
-            user.replace_input_with(index, widened)
+            if user.op_type == "Cast" and user.outputs[0].dtype == self.dtype:
+                user.outputs[0].replace_all_uses_with(value)
+            else:
+                user.replace_input_with(index, widened)
         self._narrow[widened] = value
 
 

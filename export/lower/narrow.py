@@ -2,8 +2,10 @@
 
 import onnx_ir as ir
 
+from lager_onnx.export.lower.early_rows import EarlyRowsPass
 from lager_onnx.export.lower.half_arithmetic import HalfArithmeticPass
 from lager_onnx.export.lower.kernels import choose_kernels
+from lager_onnx.export.lower.silu import FuseSiluPass
 from lager_onnx.export.lower.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.export.passes.run import run_passes
 from lager_onnx.export.passes.simplify import remove_unused
@@ -12,6 +14,9 @@ from lager_onnx.models.spec import JudgeSpec
 
 def narrow(graph: ir.Model, spec: JudgeSpec) -> None:
     """Stores a float32 graph's weights in 16 bits, in place; multiplies in 16 bits where the judge is one for CUDA."""
-    passes = [HalfArithmeticPass(DTYPES[spec.precision])] if spec.arithmetic != "fp32" else []
+    for_cuda = spec.arithmetic != "fp32"
+    passes = [FuseSiluPass(), HalfArithmeticPass(DTYPES[spec.precision])] if for_cuda else []
     run_passes(graph, *passes, remove_unused(), WeightPrecisionPass(spec.precision))
     choose_kernels(graph, spec)
+    if for_cuda:
+        run_passes(graph, EarlyRowsPass())

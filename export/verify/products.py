@@ -13,10 +13,11 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
+from lager_onnx.export.verify.emulate import load_for_cpu
 from lager_onnx.export.weights import array_of
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import PRECISIONS
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.models.spec import JudgeSpec
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def grade_and_check(
     Raises:
         VerificationError: a product is outside the limits of the judge's precision; says which.
     """
-    sweep = Sweep(ir.load(folder / GRAPH_FILE), prompts, precision=spec.precision)
+    sweep = Sweep(load_for_cpu(folder, spec), prompts, precision=spec.precision)
     some = sweep.prompts[:: max(1, len(prompts) // _PROMPTS)]
     waiting, found = list(products), list[Deviation]()
     for layer in tqdm(sweep.layers, desc="    verify", unit=" layers", disable=None, leave=False):
