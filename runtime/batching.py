@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
-# A window holds this many full batches: enough to sort by length, few enough that results come soon.
-_BATCHES_A_WINDOW = 8
+# A window holds this many full batches: enough to sort by length and to find what prompts share (with 8, newsroom takes
+# 12% more time, with 32 3% less), few enough that results come soon.
+_BATCHES_A_WINDOW = 16
 
 
 class HasTokens(Protocol):
@@ -19,7 +20,7 @@ T = TypeVar("T", bound=HasTokens)
 
 
 def windows(items: Iterable[T], batch_tokens: int, *, end_at_errors: bool = False) -> Iterator[list[T]]:
-    """Cuts a stream into windows of about eight batches, in order.
+    """Cuts a stream into windows of about sixteen batches, in order.
 
     With `end_at_errors`, an item that cannot be graded ends its window: what stands before it is graded, and
     then the caller learns of the error without waiting for what follows.

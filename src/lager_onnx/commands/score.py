@@ -28,7 +28,7 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
     "--batch-tokens",
     type=click.IntRange(min=1),
     default=4096,
-    help="Most tokens in a batch, padding included; eight batches are read ahead.",
+    help="Most tokens in a batch, padding included; sixteen batches are read ahead.",
 )
 @click.option(
     "--engine",
