@@ -1,6 +1,6 @@
 """Grades millions of rows on a Ray cluster: `lager score --engine ray`, and an actor for your own pipelines.
 
-    input ──parts──► Ray Data ──one part a task──► GradePart (one judge an actor) ──► FOLDER/part-00000.jsonl, ...
+    input ──parts──► Ray Data ──one part a task──► GradePart (one judge an actor) ──► FOLDER/part-000000.jsonl, ...
 
 A part is written under another name and renamed when it is whole, so a worker that is killed loses nothing and doubles
 nothing: the part goes on where its rows end, on whatever worker gets it next. All nodes must see the folder.
@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import ray
 import ray.data
+import ray.exceptions
 from tqdm import tqdm
 
 from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
-from lager_onnx.models.errors import OutputError
+from lager_onnx.models.errors import GradingError, OutputError, RecordError
 from lager_onnx.models.spec import SPEC_FILE
 from lager_onnx.runtime.files import shown
+from lager_onnx.runtime.folder import read_spec
 from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.jobs.score import Options, grade_rows
 from lager_onnx.runtime.judge import Judge
@@ -34,6 +36,7 @@ __all__ = ["Cluster", "GradePart", "JudgeActor", "file_of", "score_on_ray"]
 logger = logging.getLogger(__name__)
 
 _MANIFEST: Final = "_run.json"
+_MAY_CHANGE: Final = ("on_error", "batch_tokens")  # of a run that goes on: neither changes a score
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,22 @@ class GradePart:
         self._folder, self._source, self._options = Path(folder), source, options
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A part's description in, what was done out."""
+        """A part's description in; out, how many rows that were, or what is wrong with one: no retry would mend it."""
         part = Part(**row)
         done = file_of(self._folder, part.number)
         partial = done.with_suffix(".partial")
-        with ResultFile(partial, resume=True) as results:
-            summary = grade_rows(self._judge, part.rows(self._source), results, self._options)
+        try:
+            with ResultFile(partial, resume=True) as results:
+                summary = grade_rows(self._judge, part.rows(self._source), results, self._options)
+        except RecordError as error:
+            return {"rows": 0, "wrong": str(error)}
         partial.replace(done)
-        graded = summary.graded + summary.resumed
-        return {"number": part.number, "graded": graded, "failed": summary.failed, "tokens": summary.tokens}
+        return {"rows": summary.graded + summary.resumed + summary.failed, "wrong": ""}
 
 
 def file_of(folder: Path, number: int) -> Path:
     """The file of a part's results."""
-    return folder / f"part-{number:05d}.jsonl"
+    return folder / f"part-{number:06d}.jsonl"
 
 
 def score_on_ray(
@@ -94,18 +99,21 @@ def score_on_ray(
     Args:
         judge: folder of it, which all nodes see, or an id on the hub.
         source: what to read.
-        folder: where to write `part-00000.jsonl` and so on.
+        folder: where to write `part-000000.jsonl` and so on.
         options: how to grade.
         cluster: where to run.
         rows: of a part, about.
         resume: go on with what an interrupted run left.
 
     Raises:
+        JudgeFolderError: not a judge.
         OutputError: the folder holds something, or a run with another judge or input.
-        RecordError: there is no input.
+        RecordError: there is no input, or a row that cannot be graded.
+        GradingError: Ray could not run it.
     """
     parts = parts_of(source, rows)
-    run = {"judge": _identity(judge), "options": asdict(options), "parts": [part.as_row() for part in parts]}
+    flags = {name: flag for name, flag in asdict(options).items() if name not in _MAY_CHANGE}
+    run = {"judge": _identity(judge), "options": flags, "parts": [part.as_row() for part in parts]}
     _begin(folder, run, resume=resume)
     todo = [part for part in parts if not file_of(folder, part.number).exists()]
     if not todo:
@@ -137,13 +145,18 @@ def score_on_ray(
         num_gpus=int(on_gpu),
         compute=ray.data.ActorPoolStrategy(size=actors),
     ).iter_rows()
-    return _follow(graded, len(todo), len(parts))
+    try:
+        return _follow(graded, len(todo), len(parts))
+    except ray.exceptions.RayError as error:
+        raise GradingError(f"the run on Ray failed: {error}; --resume goes on with it") from error
 
 
 def _identity(judge: str | Path) -> str:
     """A checksum of what a folder's judge.json says, which holds those of its other files; or an id on the hub."""
-    about = Path(judge) / SPEC_FILE
-    return sha256(about.read_bytes()).hexdigest() if about.exists() else str(judge)
+    if not Path(judge).exists():
+        return str(judge)
+    read_spec(Path(judge))  # says what is wrong before a cluster is started
+    return sha256((Path(judge) / SPEC_FILE).read_bytes()).hexdigest()
 
 
 def _begin(folder: Path, manifest: dict[str, Any], *, resume: bool) -> None:
@@ -166,7 +179,9 @@ def _follow(done: Iterable[dict[str, Any]], todo: int, parts: int) -> int:
     total = 0
     with tqdm(total=parts, initial=parts - todo, unit=" parts") as bar:
         for part in done:
-            total += part["graded"] + part["failed"]
+            if part["wrong"]:
+                raise RecordError(f"{part['wrong']} (--resume --on-error skip goes on without such rows)")
+            total += part["rows"]
             bar.set_postfix_str(f"{total} rows")
             bar.update()
     return total

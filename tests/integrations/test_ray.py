@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lager_onnx import Judge
-from lager_onnx.models.errors import OutputError
+from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.runtime.jobs.score import Options
 from lager_onnx.runtime.records import Source
 
@@ -68,7 +68,7 @@ def test_scores_are_those_of_one_process(
         with pytest.raises(OutputError, match="another judge, input, parts or flags"):
             score_on_ray(judge, source, out, options, Cluster(), rows=rows, resume=True)
     for number in (2, 5):  # as if the run had been stopped before them
-        (out / f"part-{number:05d}.jsonl").unlink()
+        (out / f"part-{number:06d}.jsonl").unlink()
     assert score_on_ray(tiny_judge, source, out, Options(), Cluster(), rows=7, resume=True) == 14
     assert results(out) == found
 
@@ -110,10 +110,13 @@ def test_a_row_that_cannot_be_graded_stops_the_run_or_is_skipped(
     lines = records.read_text().splitlines()
     records.write_text("\n".join([*lines[:20], '{"id": 20}', *lines[21:]]) + "\n")
     source = Source(str(records))
-    with pytest.raises(Exception, match="line 21: field 'instruction' is missing"):
+    with pytest.raises(RecordError, match="line 21: field 'instruction' is missing"):
         score_on_ray(tiny_judge, source, tmp_path / "stopped", Options(), Cluster(actors=1), rows=10)
+    go_on = Options(on_error="skip")
+    score_on_ray(tiny_judge, source, tmp_path / "stopped", go_on, Cluster(actors=1), rows=10, resume=True)
     score_on_ray(tiny_judge, source, tmp_path / "skipped", Options(on_error="skip"), Cluster(actors=1), rows=10)
     found = results(tmp_path / "skipped")
+    assert results(tmp_path / "stopped") == found
     assert len(found) == ROWS
     assert [row["id"] for row in found if "error" in row] == [20]
 
