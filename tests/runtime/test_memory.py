@@ -14,7 +14,7 @@ from lager_onnx.export import export_judge, exporter
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime import memory
-from lager_onnx.runtime.memory import GIGABYTE, choose_packing, free_memory, held, parse_memory
+from lager_onnx.runtime.memory import GIGABYTE, choose_packing, free_memory, parse_memory
 from support.tiny import HEAD, make_checkpoint
 
 RECORDS = [{"instruction": "Name a prime.", "response": "Seven. " * number} for number in (1, 20, 3, 40)]
@@ -59,13 +59,16 @@ def test_too_little_memory_is_refused_with_what_is_needed(tiny_judge: Path) -> N
 
 
 def test_what_this_process_holds_and_could_hold() -> None:
-    before = held()
-    assert before is not None
-    block = np.ones(50 * 10**6, np.uint8)
-    after = held()
-    assert after is not None
-    assert 45 * 10**6 < after.anonymous - before.anonymous < 80 * 10**6
-    assert block.all()
+    # In a process of its own: from one that ran many tests, the system takes pages back meanwhile.
+    taken = """
+import numpy as np
+from lager_onnx.runtime.memory import held
+before = held().anonymous
+block = np.ones(50 * 10**6, np.uint8)
+print(held().anonymous - before if block.all() else 0)
+"""
+    said = subprocess.run([sys.executable, "-c", taken], capture_output=True, text=True, check=True).stdout
+    assert 45 * 10**6 < int(said) < 80 * 10**6
     assert free_memory() > 10**8
 
 
