@@ -57,7 +57,7 @@ def export_judge(
     layers: str = "all",
     template: str = "direct",
     answer_prefix: str = "score: ",
-    precision: Precision = "fp32",
+    precision: Precision | None = None,
     target: Target = "cpu",
     verify_judge: bool = True,
     overwrite: bool = False,
@@ -77,9 +77,10 @@ def export_judge(
         template: name of a built-in template, or a text file with named fields.
         answer_prefix: how the judge's answer begins.
         precision: how the body's weights are stored; arithmetic and the head are float32. With int8 and int4 the
-            body's matrix products are in 8 bits too, and the agreement with float32 is measured and stored.
-        target: "cpu" for arithmetic in float32, which every provider can do; "cuda" lets a judge in fp16 or bf16
-            multiply in 16 bits too, and add in float32.
+            body's matrix products are in 8 bits too, and the agreement with float32 is measured and stored. None for
+            fp32, or for bf16 with target "cuda".
+        target: "cpu" for arithmetic in float32; "cuda" for a judge in bf16 or fp16 that multiplies in 16 bits too, and
+            adds in float32.
         verify_judge: compare the judge with PyTorch, and what it is in fewer bits with float32; keep it only if they
             agree.
         overwrite: replace a judge that is there already.
@@ -95,7 +96,8 @@ def export_judge(
         LagerError: with nothing left behind; see `lager_onnx.models.errors` for the kinds.
     """
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
-    if target == "cuda" and precision in ("int8", "int4"):
+    precision = precision or ("bf16" if target == "cuda" else "fp32")
+    if target == "cuda" and precision not in DTYPES:
         raise ExportError(f"precision {precision} is for the CPU: choose bf16 or fp16 for --target cuda")
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:

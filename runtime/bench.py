@@ -80,7 +80,12 @@ class Bench:
         spec = read_spec(folder)
         vocabulary = PromptEncoder(folder, spec).vocabulary_size
         engine = open_engine(
-            folder / GRAPH_FILE, device=device, threads=threads, precision=spec.precision, max_memory=max_memory
+            folder / GRAPH_FILE,
+            device=device,
+            threads=threads,
+            precision=spec.precision,
+            arithmetic=spec.arithmetic,
+            max_memory=max_memory,
         )
         return cls(engine, time.perf_counter() - start, vocabulary, spec.context_length)
 

@@ -128,6 +128,7 @@ class Judge:
                 device=device,
                 threads=threads,
                 precision=spec.precision,
+                arithmetic=spec.arithmetic,
                 max_memory=max_memory,
             )
         finally:

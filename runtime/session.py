@@ -76,7 +76,7 @@ def open_session(
         JudgeFolderError: onnxruntime cannot read the graph.
     """
     if device != "cpu":
-        reason = _why_no_cuda()
+        reason = why_no_cuda()
         if reason is None:
             opened = _open(model, _CUDA, threads, weights=weights)
             if opened.provider == _CUDA:
@@ -176,8 +176,8 @@ def _open(
     return OpenSession(session, session.get_providers()[0])
 
 
-def _why_no_cuda() -> str | None:
-    """Why CUDA cannot run here; None where nothing speaks against it."""
+def why_no_cuda() -> str | None:
+    """Why CUDA cannot run on this machine; None where nothing speaks against it."""
     if _CUDA not in onnxruntime.get_available_providers():
         return (
             f"this onnxruntime {onnxruntime.__version__} was built without CUDA (pip uninstall onnxruntime, "

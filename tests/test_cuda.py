@@ -8,7 +8,9 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.export import export_judge
+from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import PARITY, Precision
+from support.tiny import HEAD, VARIANTS, make_checkpoint
 
 pytestmark = [
     pytest.mark.cuda,
@@ -19,12 +21,23 @@ pytestmark = [
 ]
 
 
-def test_cuda_scores_as_the_cpu_does(tiny_judge: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("variant", ["llama", "gemma2", "qwen2", "qwen3"])
+def test_cuda_scores_as_the_cpu_does(variant: str, precision: Precision, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant], head=HEAD)
+    export_judge(checkpoint, tmp_path / "fp32", verify_judge=False)
+    export_judge(checkpoint, tmp_path / precision, precision=precision, target="cuda", verify_judge=False)
     records = [{"instruction": "Name a prime.", "response": "good " * number} for number in range(1, 30)]
-    cuda, cpu = (Judge.load(tiny_judge, device=device) for device in ("cuda", "cpu"))
+    cuda, cpu = Judge.load(tmp_path / precision, device="cuda"), Judge.load(tmp_path / "fp32", device="cpu")
     assert (cuda.provider, cpu.provider) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     got, expected = ([grade.score for grade in judge.score(records)] for judge in (cuda, cpu))
-    np.testing.assert_allclose(got, expected, atol=1e-2)
+    np.testing.assert_allclose(got, expected, atol=PARITY[precision].score * 4)
+
+
+def test_a_judge_in_float32_is_not_run_by_halves(tiny_judge: Path) -> None:
+    with pytest.raises(DeviceError, match="export the judge with --target cuda"):
+        Judge.load(tiny_judge, device="cuda")
+    assert Judge.load(tiny_judge).provider == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

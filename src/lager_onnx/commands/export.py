@@ -32,17 +32,15 @@ from lager_onnx.commands.options import MEMORY, PATH
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "bf16", "int8", "int4"]),
-    default="fp32",
-    help="fp32, fp16, bf16: how the body's weights are stored; arithmetic is float32. int8: weights and "
-    "activations in 8 bits, more than twice as fast on a CPU, with scores that differ a little. int4: weights in "
-    "blocks of 4 bits, a fifth of the size, for machines short of memory.",
+    help="fp32 (the default), fp16, bf16 (the default with --target cuda): how the body's weights are stored; "
+    "arithmetic is float32. int8: weights and activations in 8 bits, more than twice as fast on a CPU, with scores "
+    "that differ a little. int4: weights in blocks of 4 bits, a fifth of the size, for machines short of memory.",
 )
 @click.option(
     "--target",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
-    help="cuda: an fp16 or bf16 judge multiplies in 16 bits too and adds in float32. cpu: arithmetic that every "
-    "provider can do.",
+    help="cuda: for a GPU; the judge multiplies in bf16 (or fp16) too and adds in float32. cpu: arithmetic in float32.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch and float32; keep it.")
 @click.option(
