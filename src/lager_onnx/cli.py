@@ -9,6 +9,7 @@ import click
 
 from lager_onnx.commands.bench import bench
 from lager_onnx.commands.cut import cut
+from lager_onnx.commands.doctor import doctor
 from lager_onnx.commands.evaluate import evaluate
 from lager_onnx.commands.export import export
 from lager_onnx.commands.inspect import inspect
@@ -96,5 +97,5 @@ class _OneLine(logging.Formatter):
         return visible(super().format(record))
 
 
-for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench, serve, push, pull):
+for _command in (export, prompt, score, select, tune, cut, evaluate, inspect, bench, doctor, serve, push, pull):
     main.add_command(_command)
