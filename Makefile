@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test test-integrations test-edge test-containers lint check test-cuda test-cpus test-attack export-at-size alignment bench clean
+.PHONY: demo test test-integrations test-edge test-containers lint check test-cuda check-cuda-placement test-cpus test-attack export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -51,6 +51,18 @@ test-cuda: $(VENV)/.installed
 test-attack: $(VENV)/.installed
 	ATTACK=full $(BIN)/pytest tests/attack --no-cov -s --timeout 3600
 
+# What onnxruntime's CUDA provider does with judges, on stubs of CUDA where there is no GPU; downloads 300 MB, needs gcc.
+check-cuda-placement: $(VENV)/.installed $(VENV)-gpu/.installed
+	PYTHONPATH=tests $(BIN)/python benchmarks/gpu/tiny_judges.py judges/gpu "$$($(BIN)/python samples/find_checkpoint.py)"
+	bash benchmarks/gpu/stubs/build.sh judges/cuda-stubs $(VENV)-gpu/lib/python3*/site-packages/nvidia/cu13/include
+	LD_LIBRARY_PATH=judges/cuda-stubs $(VENV)-gpu/bin/python benchmarks/gpu/placement.py judges/gpu/smollm2-* --most-bytes 70000
+	LD_LIBRARY_PATH=judges/cuda-stubs $(VENV)-gpu/bin/python benchmarks/gpu/placement.py judges/gpu/*
+
+$(VENV)-gpu/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-gpu
+	$(VENV)-gpu/bin/pip install --quiet --editable . onnxruntime-gpu==1.31.1 nvidia-cuda-runtime nvidia-cuda-crt
+	touch $@
+
 # Judges on emulated processors; see the file for what Debian must have.
 test-cpus: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python tests/cpus/compare.py
@@ -94,4 +106,4 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-integrations $(VENV)-ragas build dist *.egg-info judges
+	rm -rf $(VENV) $(VENV)-integrations $(VENV)-ragas $(VENV)-gpu build dist *.egg-info judges

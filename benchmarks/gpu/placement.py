@@ -1,0 +1,89 @@
+"""What onnxruntime's CUDA provider does with judges, on stubs of CUDA (`stubs/build.sh`): no GPU, no numbers.
+
+    LD_LIBRARY_PATH=STUBS python benchmarks/gpu/placement.py JUDGE_DIR... [--most-bytes 70000]
+
+Of every judge: nodes that run on the CPU, copies between the two, launches and casts of a batch, and bytes a token over
+the weights, from the first batch to the last of mixed lengths. Ends with 1 where a node that is no arithmetic of shapes
+runs on the CPU, where anything is copied to and fro, or where memory exceeds the limit or grows.
+"""
+
+import ctypes
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import onnxruntime
+
+from lager_onnx.runtime import session as sessions
+
+SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Cast", "Concat", "Add", "Gather", "Reshape"}  # of a few integers each
+BATCH = (16, 512)
+
+
+def counted() -> dict[str, Any]:
+    """Allocations, copies and launches so far."""
+    runtime = ctypes.CDLL("libcudart.so.13")
+    runtime.fake_stats.restype = ctypes.c_char_p
+    found: dict[str, Any] = json.loads(runtime.fake_stats())
+    return found
+
+
+def placed(profile: str) -> Counter[tuple[str, str]]:
+    """How many nodes of a kind ran where, in one run."""
+    events = json.loads(Path(profile).read_text(encoding="utf-8"))
+    ran = [each["args"] for each in events if each.get("cat") == "Node" and each["name"].endswith("_kernel_time")]
+    return Counter((each["op_name"], each["provider"].removesuffix("ExecutionProvider")) for each in ran)
+
+
+def examine(judge: Path, most_bytes: int | None) -> list[str]:
+    """Prints what it finds; returns what is wrong."""
+    options = sessions.session_options(None, weights="mapped", provider="CUDAExecutionProvider")
+    options.enable_profiling = True
+    options.profile_file_prefix = str(Path(tempfile.gettempdir()) / "placement")
+    provider = ("CUDAExecutionProvider", sessions._PROVIDER_OPTIONS["CUDAExecutionProvider"])
+    opened = onnxruntime.InferenceSession(judge / "model.onnx", options, providers=[provider])
+    weights, rows, random = counted()["current"], [], np.random.default_rng(0)
+    lengths = [BATCH, *((int(random.integers(1, 16)), int(random.integers(32, 512))) for _ in range(20)), BATCH]
+    for prompts, tokens in lengths:
+        before = sum(counted()["kernels"].values())
+        sessions.run_graph(opened, [[1] * tokens] * prompts)
+        now = counted()
+        launches = sum(now["kernels"].values()) - before
+        rows.append((launches, (now["peak"] - weights) / (BATCH[0] * BATCH[1])))
+    profile = opened.end_profiling()
+    nodes = placed(profile)
+    os.unlink(profile)
+    on_cpu = {name: count // len(lengths) for (name, where), count in nodes.items() if where == "CPU"}
+    copies = sum(count for (name, _), count in nodes.items() if name.startswith("Memcpy")) // len(lengths)
+    casts = nodes["Cast", "CUDA"] // len(lengths)
+    (launches, first), (_, last) = rows[0], rows[-1]
+    print(f"{judge}: {launches} launches, {casts} casts, {first:,.0f} bytes a token, at last {last:,.0f}")
+    print(f"    on the CPU: {on_cpu}, copies: {copies}")
+    wrong = [f"{count} {name} on the CPU" for name, count in on_cpu.items() if name not in SHAPES]
+    wrong += [f"{copies} copies"] * (copies > 0)
+    wrong += [f"{first:,.0f} bytes a token"] * (most_bytes is not None and first > most_bytes)
+    wrong += [f"memory grows to {last:,.0f} bytes a token"] * (last > 1.05 * first)
+    return wrong
+
+
+@click.command()
+@click.argument("judges", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--most-bytes", type=int, help="Bytes a token that a judge may take beside its weights.")
+def main(judges: tuple[Path, ...], most_bytes: int | None) -> None:
+    """See the file."""
+    onnxruntime.set_default_logger_severity(3)
+    wrong = {judge: examine(judge, most_bytes) for judge in judges}
+    for judge, found in wrong.items():
+        for each in found:
+            print(f"WRONG: {judge}: {each}")
+    sys.exit(any(wrong.values()))
+
+
+if __name__ == "__main__":
+    main()
