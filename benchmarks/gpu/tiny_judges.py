@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 import click
-from support.tiny import HEAD, VARIANTS, make_checkpoint
 
 from lager_onnx.export import export_judge
 from lager_onnx.models.precisions import Precision
+from support.tiny import HEAD, VARIANTS, make_checkpoint
 
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16")
 
