@@ -20,10 +20,11 @@ import click
 import numpy as np
 import onnxruntime
 
+from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime import session as sessions
 
 SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Cast", "Concat", "Add", "Gather", "Reshape"}  # of a few integers each
-BATCH = (16, 512)
+PROMPTS, TOKENS = 16, 512
 
 
 def counted() -> dict[str, Any]:
@@ -49,13 +50,15 @@ def examine(judge: Path, most_bytes: int | None) -> list[str]:
     provider = ("CUDAExecutionProvider", sessions._PROVIDER_OPTIONS["CUDAExecutionProvider"])
     opened = onnxruntime.InferenceSession(judge / "model.onnx", options, providers=[provider])
     weights, rows, random = counted()["current"], [], np.random.default_rng(0)
-    lengths = [BATCH, *((int(random.integers(1, 16)), int(random.integers(32, 512))) for _ in range(20)), BATCH]
+    longest = min(TOKENS, JudgeSpec.load(judge).context_length)
+    mixed = [(int(random.integers(1, PROMPTS)), int(random.integers(32, longest))) for _ in range(20)]
+    lengths = [(PROMPTS, longest), *mixed, (PROMPTS, longest)]
     for prompts, tokens in lengths:
         before = sum(counted()["kernels"].values())
         sessions.run_graph(opened, [[1] * tokens] * prompts)
         now = counted()
         launches = sum(now["kernels"].values()) - before
-        rows.append((launches, (now["peak"] - weights) / (BATCH[0] * BATCH[1])))
+        rows.append((launches, (now["peak"] - weights) / (PROMPTS * longest)))
     profile = opened.end_profiling()
     nodes = placed(profile)
     os.unlink(profile)

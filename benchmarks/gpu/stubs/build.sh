@@ -5,9 +5,9 @@
 #   bash build.sh DIR INCLUDE    INCLUDE: of the wheels nvidia-cuda-runtime and nvidia-cuda-crt
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+include=$(realpath "$2")
 mkdir -p "$1"
 cd "$1"
-include=$2
 lib() { gcc -shared -fPIC -O1 -w -I"$include" -o "$1" "${@:3}" -Wl,-soname,"$1" ${2:+-Wl,--version-script="$here/$2"}; }
 lib libcudart.so.13 cudart.map "$here/cudart.c"
 lib libcublas.so.13 cublas.map "$here/cublas.c" "$here/cublasz.c"
