@@ -1,7 +1,6 @@
 """How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
 
 import ctypes
-import logging
 import os
 import threading
 from collections import deque
@@ -16,17 +15,16 @@ from typing import Any, Final, Protocol
 import numpy.typing as npt
 import onnxruntime
 
-from lager_onnx.models.errors import DeviceError, GradingError
+from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
+from lager_onnx.runtime.device import fitting_device
 from lager_onnx.runtime.memory import CHUNK_FROM_FILE, PLENTY, Packing, choose_packing
 from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
-from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph, why_no_cuda
-
-logger = logging.getLogger(__name__)
+from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph
 
 # Prompts a core. With more, it does not matter that every core runs the prefix of all for itself.
 _FEW: Final = 8
@@ -100,7 +98,7 @@ def open_engine(
             8 bits are not exact here.
         JudgeFolderError: onnxruntime cannot read the graph.
     """
-    device = _fitting_device(model, device, precision, arithmetic)
+    device = fitting_device(model, device, precision, arithmetic)
     cores = threads or usable_cores()
     packing = choose_packing(model, precision, max_memory)
     opened = open_session(model, device=device, threads=cores, weights=packing.at_first, precision=precision)
@@ -108,31 +106,6 @@ def open_engine(
         with graph_errors(model):
             return CoreEngine(opened.session, model, cores, precision=precision, packing=packing)
     return BatchEngine(opened.session, opened.provider)
-
-
-def _fitting_device(model: Path, device: Device, precision: Precision, arithmetic: Precision) -> Device:
-    """Where a judge runs as it was made to.
-
-    onnxruntime's CUDA provider has the fused attention in 16 bits only. In float32 it leaves it to the CPU, and copies
-    all that attention reads and writes: slower than the CPU alone, and not a word of it.
-    """
-    reason = None if device == "cpu" else why_no_cuda()
-    on_cuda = device != "cpu" and reason is None
-    if on_cuda and arithmetic == "fp32" and takes_past(open_session(model, device="cpu", precision=precision).session):
-        if device == "cuda":
-            raise DeviceError(
-                "this judge's attention is in float32, which onnxruntime runs on the CPU even with CUDA: export the "
-                "judge with --target cuda, or use --device cpu"
-            )
-        logger.info("running on the CPU: this judge was not exported with --target cuda")
-        return "cpu"
-    if arithmetic == "bf16" and not on_cuda and device != "cuda":
-        why = f" ({reason})" if reason else ""
-        raise DeviceError(
-            "this judge was exported with --target cuda in bf16, for which a CPU has no kernels, and CUDA does not run "
-            f"it{why}: export it without --target cuda for --device cpu"
-        )
-    return device
 
 
 class BatchEngine:

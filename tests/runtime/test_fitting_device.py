@@ -6,12 +6,12 @@ import pytest
 
 from lager_onnx import Judge
 from lager_onnx.models.errors import DeviceError
-from lager_onnx.runtime import engine
+from lager_onnx.runtime import device as devices
 
 
 @pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "why_no_cuda", lambda: None)
+    monkeypatch.setattr(devices, "why_no_cuda", lambda: None)
 
 
 @pytest.mark.usefixtures("with_cuda")
