@@ -9,8 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from lager_onnx.models.spec import GRAPH_FILE
-from lager_onnx.runtime.engine import Engine, open_engine
+from lager_onnx.runtime.engine import Engine, open_judge_engine
 from lager_onnx.runtime.folder import read_spec
 from lager_onnx.runtime.judge import BATCH_TOKENS
 from lager_onnx.runtime.prompts import PromptEncoder
@@ -79,14 +78,7 @@ class Bench:
         start = time.perf_counter()
         spec = read_spec(folder)
         vocabulary = PromptEncoder(folder, spec).vocabulary_size
-        engine = open_engine(
-            folder / GRAPH_FILE,
-            device=device,
-            threads=threads,
-            precision=spec.precision,
-            arithmetic=spec.arithmetic,
-            max_memory=max_memory,
-        )
+        engine = open_judge_engine(folder, spec, device=device, threads=threads, max_memory=max_memory)
         return cls(engine, time.perf_counter() - start, vocabulary, spec.context_length)
 
     def speeds(self, repeats: int = 5) -> Iterator[Speed]:

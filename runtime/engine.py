@@ -18,6 +18,7 @@ import onnxruntime
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
+from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 from lager_onnx.runtime.batching import batches
 from lager_onnx.runtime.cores import usable_cores
 from lager_onnx.runtime.device import fitting_device
@@ -106,6 +107,20 @@ def open_engine(
         with graph_errors(model):
             return CoreEngine(opened.session, model, cores, precision=precision, packing=packing)
     return BatchEngine(opened.session, opened.provider)
+
+
+def open_judge_engine(
+    folder: Path, spec: JudgeSpec, *, device: Device, threads: int | None, max_memory: int | None
+) -> Engine:
+    """`open_engine` for the judge in a folder, as its spec says."""
+    return open_engine(
+        folder / GRAPH_FILE,
+        device=device,
+        threads=threads,
+        precision=spec.precision,
+        arithmetic=spec.arithmetic,
+        max_memory=max_memory,
+    )
 
 
 class BatchEngine:

@@ -15,10 +15,10 @@ from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.question import Question
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
+from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
-from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_engine
+from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_judge_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
@@ -123,14 +123,7 @@ class Judge:
         finish_checking = start_checking(folder, spec)
         try:
             encoder = PromptEncoder(folder, spec)
-            engine = open_engine(
-                folder / GRAPH_FILE,
-                device=device,
-                threads=threads,
-                precision=spec.precision,
-                arithmetic=spec.arithmetic,
-                max_memory=max_memory,
-            )
+            engine = open_judge_engine(folder, spec, device=device, threads=threads, max_memory=max_memory)
         finally:
             finish_checking()  # of a damaged file, its checksum says more than what came of reading it
         check_graph(spec, engine.session.get_modelmeta().custom_metadata_map, folder)
