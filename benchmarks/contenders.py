@@ -23,15 +23,14 @@ _REFERENCE_LENGTH, _REFERENCE_BATCH, _REFERENCE_TOKENS = 2048, 4, 10
 
 def lager(judge: Path, checkpoint: str, threads: int) -> Grade:  # noqa: ARG001 - all contenders are called alike
     """This project."""
-    from lager_onnx.runtime.engine import open_engine  # noqa: PLC0415
-    from lager_onnx.runtime.judge import BATCH_TOKENS  # noqa: PLC0415
+    from lager_onnx.runtime.engines.open import open_engine  # noqa: PLC0415
 
     spec = JudgeSpec.load(judge)
     engine = open_engine(judge / GRAPH_FILE, device="cpu", threads=threads, precision=spec.precision)
     values = np.array(spec.scale.values)
 
     def grade(prompts: Prompts) -> Scores:
-        graded = [outputs for outputs in engine.start(prompts, BATCH_TOKENS)() if outputs]
+        graded = [outputs for outputs in engine.submit(prompts)() if outputs]
         last = np.stack([outputs["layer_logits"][-1] for outputs in graded])
         return {
             "lager": np.array([outputs["score"] for outputs in graded], dtype=np.float64),

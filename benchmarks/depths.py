@@ -16,8 +16,8 @@ import numpy as np
 
 from lager_onnx.analysis import cut
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
-from lager_onnx.runtime.engine import Engine, open_engine
-from lager_onnx.runtime.judge import BATCH_TOKENS
+from lager_onnx.runtime.engines.base import Engine
+from lager_onnx.runtime.engines.open import open_engine
 
 CASES = {"1 prompt of 512 tokens": (1, 512), "8 prompts of 512 tokens": (8, 512), "32 of 128": (32, 128)}
 
@@ -60,7 +60,7 @@ def main(judge: Path, depths: tuple[int, ...], rounds: int, threads: int) -> Non
 def grade(engine: Engine, prompts: Sequence[list[int]]) -> float:
     """Seconds."""
     start = time.perf_counter()
-    for _ in engine.start(list(prompts), BATCH_TOKENS)():
+    for _ in engine.submit(list(prompts))():
         pass
     return time.perf_counter() - start
 

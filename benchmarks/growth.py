@@ -9,7 +9,8 @@ import numpy as np
 from peers import hugging_face
 
 from lager_onnx.models.spec import GRAPH_FILE
-from lager_onnx.runtime.engine import Engine, open_engine
+from lager_onnx.runtime.engines.base import Engine
+from lager_onnx.runtime.engines.open import open_engine
 
 Make = Callable[[int], list[list[int]]]
 
@@ -80,11 +81,11 @@ def layers(judges: Path, checkpoint: str, threads: int, prompts: Callable[[], li
 
 def seconds(engine: Engine, prompts: Callable[[], list[list[int]]]) -> float:
     """Median time to grade new prompts."""
-    engine.start(prompts(), 4096)()
+    engine.submit(prompts(), 4096)()
     measured = []
     for _ in range(REPEATS):
         fresh = prompts()
         start = time.perf_counter()
-        engine.start(fresh, 4096)()
+        engine.submit(fresh, 4096)()
         measured.append(time.perf_counter() - start)
     return median(measured)

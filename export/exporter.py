@@ -22,7 +22,7 @@ from lager_onnx.export.sources.open import open_source
 from lager_onnx.export.sources.source import Source
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
-from lager_onnx.export.verify.emulate import load_for_cpu
+from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
@@ -193,8 +193,9 @@ def _verify_file(folder: Path, spec: JudgeSpec, source: Source) -> Parity:
     samples = _sample_prompts(spec, source)
     with step(f"Verify against {source.oracle}, layer by layer"):
         expected = source.layer_logits(samples, spec, spec.precision)
-        if spec.arithmetic == "bf16":  # a CPU has no kernels for it
-            got = Sweep(load_for_cpu(folder, spec), samples, precision=spec.precision).run_all("run")
+        if spec.arithmetic != "fp32":  # a CPU has no kernels for it
+            model = load_for_cpu(folder, spec)
+            got = Sweep(model, feeds(model, samples, together=True), precision=spec.precision).run_all("run")
             rows = list(range(len(samples)))
         else:
             got, rows = grade_file(folder, samples, precision=spec.precision)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
-from lager_onnx.models.errors import GradingError, OutputError, RecordError
+from lager_onnx.models.errors import DeviceError, GradingError, OutputError, RecordError
 from lager_onnx.models.spec import SPEC_FILE
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.folder import read_spec
@@ -122,6 +122,8 @@ def score_on_ray(
     ray.data.DataContext.get_current().enable_progress_bars = False
     has, threads = ray.cluster_resources(), cluster.threads or 1
     gpus = int(has.get("GPU", 0))
+    if ":" in cluster.device:
+        raise DeviceError("Ray gives every judge a GPU: choose --device cuda, not GPUs by number")
     on_gpu = cluster.device == "cuda" or (cluster.device == "auto" and gpus > 0)
     most = gpus if on_gpu else int(has["CPU"]) // threads
     actors = min(cluster.actors or max(1, most), len(todo))

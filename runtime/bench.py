@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from lager_onnx.runtime.engine import Engine, open_judge_engine
+from lager_onnx.runtime.engines.base import Engine
+from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.folder import read_spec
-from lager_onnx.runtime.judge import BATCH_TOKENS
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.session import Device
 
@@ -95,6 +95,6 @@ class Bench:
                 ids = random.integers(0, self.vocabulary, (prompts, length))
                 ids[:, :shared] = ids[0, :shared]
                 start = time.perf_counter()
-                self.engine.start(ids.tolist(), BATCH_TOKENS)()
+                self.engine.submit(ids.tolist())()
                 seconds.append(time.perf_counter() - start)
             yield Speed(prompts, length, shared, tuple(seconds[1:]))

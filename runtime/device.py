@@ -1,14 +1,33 @@
 """Which device a judge runs on."""
 
 import logging
+import re
 from pathlib import Path
+from typing import Final
 
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.prefill import takes_past
 from lager_onnx.runtime.session import Device, open_session, why_no_cuda
 
+_GPU: Final = re.compile(r"cuda(?::(\d+))?")
+
 logger = logging.getLogger(__name__)
+
+
+def gpus_of(device: Device) -> tuple[int, ...]:
+    """The GPUs that a device names; () for "auto" and "cpu".
+
+    Raises:
+        DeviceError: it is none, or names a GPU twice.
+    """
+    if device in ("auto", "cpu"):
+        return ()
+    found = [_GPU.fullmatch(part.strip()) for part in device.split(",")]
+    gpus = tuple(int(each[1] or 0) for each in found if each)
+    if len(gpus) < len(found) or len(set(gpus)) < len(gpus):
+        raise DeviceError(f"{device!r} is no device: choose auto, cpu, cuda, or GPUs by number: cuda:0,cuda:1")
+    return gpus
 
 
 def fitting_device(model: Path, device: Device, precision: Precision, arithmetic: Precision) -> Device:
@@ -17,20 +36,21 @@ def fitting_device(model: Path, device: Device, precision: Precision, arithmetic
     onnxruntime's CUDA provider has the fused attention in 16 bits only. In float32 it leaves it to the CPU, and copies
     all that attention reads and writes: slower than the CPU alone, and not a word of it.
     """
+    only_cuda = bool(gpus_of(device))
     reason = None if device == "cpu" else why_no_cuda()
     on_cuda = device != "cpu" and reason is None
     if on_cuda and arithmetic == "fp32" and takes_past(open_session(model, device="cpu", precision=precision).session):
-        if device == "cuda":
+        if only_cuda:
             raise DeviceError(
                 "this judge's attention is in float32, which onnxruntime runs on the CPU even with CUDA: export the "
                 "judge with --target cuda, or use --device cpu"
             )
         logger.info("running on the CPU: this judge was not exported with --target cuda")
         return "cpu"
-    if arithmetic == "bf16" and not on_cuda and device != "cuda":
+    if arithmetic != "fp32" and not on_cuda and not only_cuda:
         why = f" ({reason})" if reason else ""
         raise DeviceError(
-            "this judge was exported with --target cuda in bf16, for which a CPU has no kernels, and CUDA does not run "
-            f"it{why}: export it without --target cuda for --device cpu"
+            "this judge was exported with --target cuda, and CUDA does not run it here"
+            f"{why}; a CPU has no kernels for it: export it without --target cuda for --device cpu"
         )
     return device

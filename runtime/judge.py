@@ -18,7 +18,8 @@ from lager_onnx.models.question import Question
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
-from lager_onnx.runtime.engine import Engine, Graded, Outputs, open_judge_engine
+from lager_onnx.runtime.engines.base import Engine, Graded, Outputs
+from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
@@ -26,7 +27,6 @@ from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.records.layouts import as_judged
 from lager_onnx.runtime.session import Device
 
-BATCH_TOKENS = 4096
 _ENCODED_TOGETHER = 64
 
 Record = Mapping[str, Any]
@@ -107,7 +107,8 @@ class Judge:
         Args:
             path: the folder that `lager export` wrote; or, where there is no such folder, an id on the Hugging Face
                 hub, from where it is fetched into the cache folder.
-            device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto".
+            device: "cpu", "cuda" (fails with the reason where it cannot run) or "auto"; or GPUs by number, which share
+                the records: "cuda:0,cuda:1".
             threads: cores to use; None for all that this process may use.
             max_memory: bytes that the process may hold of its own on a CPU; by default, copies of weights, which make
                 it faster, may take 40% of what is free.
@@ -157,7 +158,7 @@ class Judge:
         self,
         records: Iterable[Record],
         *,
-        batch_tokens: int = ...,
+        batch_tokens: int | None = ...,
         on_error: Literal["raise"] = ...,
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
@@ -167,7 +168,7 @@ class Judge:
         self,
         records: Iterable[Record],
         *,
-        batch_tokens: int = ...,
+        batch_tokens: int | None = ...,
         on_error: Literal["skip"],
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
@@ -176,7 +177,7 @@ class Judge:
         self,
         records: Iterable[Record],
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,
         fields: Mapping[str, str] | None = None,
@@ -189,7 +190,7 @@ class Judge:
                 before it grades; or chat `messages`, or Alpaca's fields. With `levels` (a number, or a text for each
                 level) the record is graded on those instead of the judge's own scale; with a `question` and `choices`
                 (texts) the judge chooses. A list, a pandas DataFrame or a `datasets.Dataset`.
-            batch_tokens: most tokens in a batch, padding included.
+            batch_tokens: most tokens in a batch, padding included; by default 4096, on a GPU what its memory allows.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
             fields: which field of a record the judge reads as what: `{"response": "answer"}`.
@@ -222,7 +223,7 @@ class Judge:
         return await asyncio.to_thread(lambda: self.score(records, **options))
 
     def score_stream(
-        self, records: Iterable[Record | RecordError], *, batch_tokens: int = BATCH_TOKENS, fail_fast: bool = False
+        self, records: Iterable[Record | RecordError], *, batch_tokens: int | None = None, fail_fast: bool = False
     ) -> Iterator[Grade | RecordError]:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
@@ -230,7 +231,8 @@ class Judge:
         follows it is graded.
         """
         started: deque[Iterator[Grade | RecordError]] = deque()
-        for window in windows(self._prepare(records), batch_tokens, end_at_errors=fail_fast):
+        limit = batch_tokens or self._engine.batch_tokens
+        for window in windows(self._prepare(records), limit, end_at_errors=fail_fast):
             started.append(self._start(window, batch_tokens))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
@@ -238,15 +240,15 @@ class Judge:
         for grades in started:
             yield from grades
 
-    def submit(self, records: Iterable[Record], *, batch_tokens: int = BATCH_TOKENS) -> Iterator[Grade | RecordError]:
+    def submit(self, records: Iterable[Record], *, batch_tokens: int | None = None) -> Iterator[Grade | RecordError]:
         """Starts to grade records and returns at once; what it returns gives their grades, in order, as they come.
 
         For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.
         """
         return self._start(list(self._prepare(records)), batch_tokens)
 
-    def _start(self, window: list[_Prepared], batch_tokens: int) -> Iterator[Grade | RecordError]:
-        return self._finish(window, self._engine.start([prepared.ids for prepared in window], batch_tokens))
+    def _start(self, window: list[_Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
+        return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens))
 
     def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):

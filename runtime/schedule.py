@@ -1,6 +1,7 @@
 """Which prompts one core prefills one after another: those that begin alike."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 from lager_onnx.runtime.prefill import common_prefix
@@ -17,13 +18,14 @@ def share_half(prompts: list[list[int]]) -> bool:
     return 2 * common_prefix(first, last) >= min(map(len, prompts))
 
 
-def groups_of_prompts(prompts: list[list[int]]) -> list[list[int]]:
+def groups_of_prompts(prompts: Sequence[list[int]], *, largest: int = _LARGEST_GROUP) -> list[list[int]]:
     """Groups prompts that share more of their beginning than all of them do.
 
     In the order of their token ids, prompts that begin alike stand side by side, however they came.
 
     Args:
         prompts: token ids; empty ones are left out.
+        largest: most prompts of a group.
 
     Returns:
         Indices into `prompts`, each non-empty one once; groups in the order of their first prompt, so that results come
@@ -36,7 +38,7 @@ def groups_of_prompts(prompts: list[list[int]]) -> list[list[int]]:
     groups = [[order[0]]]
     for before, index in itertools.pairwise(order):
         alike = common_prefix(prompts[before], prompts[index]) - common >= _WORTH
-        if alike and len(groups[-1]) < _LARGEST_GROUP:
+        if alike and len(groups[-1]) < largest:
             groups[-1].append(index)
         else:
             groups.append([index])

@@ -14,7 +14,7 @@ from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lager_onnx.runtime.files import cannot_write
 from lager_onnx.runtime.jobs.loop import Result, grade_all
-from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.lock import try_lock
 
 Array = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ class UngradableError(RecordError):
 
 
 def layer_logits(
-    judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path, *, batch_tokens: int = BATCH_TOKENS
+    judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path, *, batch_tokens: int | None = None
 ) -> Array:
     """Layer logits of records, (records, 2 (L + 1), K); those that were computed before are read from `folder`.
 
@@ -68,7 +68,7 @@ def _own_or_shared(partial: Path) -> IO[bytes]:
 
 
 def _fill(
-    file: IO[bytes], judge: Judge, records: Sequence[Mapping[str, Any]], row_bytes: int, batch_tokens: int
+    file: IO[bytes], judge: Judge, records: Sequence[Mapping[str, Any]], row_bytes: int, batch_tokens: int | None
 ) -> None:
     done = min(file.seek(0, os.SEEK_END) // row_bytes, len(records))
     file.truncate(done * row_bytes)  # what a killed run wrote by half

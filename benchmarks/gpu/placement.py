@@ -22,6 +22,8 @@ import onnxruntime
 
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime import session as sessions
+from lager_onnx.runtime.engines.batches import reads_packed
+from lager_onnx.runtime.packed_batch import pack_batch
 
 SHAPES = {"Shape", "Squeeze", "Unsqueeze", "Cast", "Concat", "Add", "Gather", "Reshape"}  # of a few integers each
 PROMPTS, TOKENS = 16, 512
@@ -47,15 +49,17 @@ def examine(judge: Path, most_bytes: int | None) -> list[str]:
     options = sessions.session_options(None, weights="mapped", provider="CUDAExecutionProvider")
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(tempfile.gettempdir()) / "placement")
-    provider = ("CUDAExecutionProvider", sessions._PROVIDER_OPTIONS["CUDAExecutionProvider"])
+    provider = ("CUDAExecutionProvider", sessions.provider_options("CUDAExecutionProvider"))
     opened = onnxruntime.InferenceSession(judge / "model.onnx", options, providers=[provider])
+    packed = reads_packed(opened)
     weights, rows, random = counted()["current"], [], np.random.default_rng(0)
     longest = min(TOKENS, JudgeSpec.load(judge).context_length)
     mixed = [(int(random.integers(1, PROMPTS)), int(random.integers(32, longest))) for _ in range(20)]
     lengths = [(PROMPTS, longest), *mixed, (PROMPTS, longest)]
     for prompts, tokens in lengths:
         before = sum(counted()["kernels"].values())
-        sessions.run_graph(opened, [[1] * tokens] * prompts)
+        prompts_ids = [[number, *[1] * (tokens - 1)] for number in range(prompts)]  # which share nothing
+        sessions.run_batch(opened, pack_batch(prompts_ids) if packed else sessions.pad_batch(prompts_ids))
         now = counted()
         launches = sum(now["kernels"].values()) - before
         rows.append((launches, (now["peak"] - weights) / (PROMPTS * longest)))

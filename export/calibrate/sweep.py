@@ -15,6 +15,7 @@ from lager_onnx.models.precisions import Precision
 
 Array = npt.NDArray[Any]
 _POSITIONS: Final = "position_ids"
+Prompt = list[int] | Mapping[str, Array]
 See = Callable[[int, dict[str, Array]], None]
 
 # What a layer is cut behind; where no attention is fused, its softmax.
@@ -50,7 +51,7 @@ class Sweep:
 
     Args:
         model: a judge's graph; its weights may be expressions, or lie in a file.
-        prompts: token ids.
+        prompts: token ids; or what the graph reads, by name, where it reads packed batches.
         precision: of the graph as it is.
         outputs: names of the graph's that are wanted.
         inputs: what else the graph reads, by name.
@@ -63,7 +64,7 @@ class Sweep:
     def __init__(
         self,
         model: ir.Model,
-        prompts: Sequence[list[int]],
+        prompts: Sequence[Prompt],
         *,
         precision: Precision = "fp32",
         outputs: Sequence[str] = OUTPUTS,
@@ -73,10 +74,7 @@ class Sweep:
         self.prompts = range(len(prompts))
         layers = _layers(model.graph)
         self.layers = [Layer(nodes, self, number) for number, nodes in enumerate(layers)]
-        ids = [np.asarray([prompt], dtype=np.int64) for prompt in prompts]
-        self._carried: list[dict[str, Array]] = [{INPUT_IDS: each, ATTENTION_MASK: np.ones_like(each)} for each in ids]
-        for carried in self._carried:
-            carried.update({_POSITIONS: np.arange(carried[INPUT_IDS].shape[1], dtype=np.int64)[None], **(inputs or {})})
+        self._carried = [_fed(prompt) | dict(inputs or {}) for prompt in prompts]
         self._last_read = {name: len(layers) for name in self._outputs}
         for number, nodes in enumerate(layers):
             for value in (value for node in nodes for value in node.inputs if value is not None):
@@ -134,6 +132,14 @@ class Sweep:
         for index, array in zip(prompts, found, strict=True):
             self._carried[index][str(node.outputs[0].name)] = array
         return True
+
+
+def _fed(prompt: Prompt) -> dict[str, Array]:
+    if isinstance(prompt, Mapping):
+        return dict(prompt)
+    ids = np.asarray([prompt], dtype=np.int64)
+    positions = np.arange(len(prompt), dtype=np.int64)[None]
+    return {INPUT_IDS: ids, ATTENTION_MASK: np.ones_like(ids), _POSITIONS: positions}
 
 
 def _layers(graph: ir.Graph) -> list[list[ir.Node]]:

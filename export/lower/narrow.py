@@ -5,6 +5,7 @@ import onnx_ir as ir
 from lager_onnx.export.lower.early_rows import EarlyRowsPass
 from lager_onnx.export.lower.half_arithmetic import HalfArithmeticPass
 from lager_onnx.export.lower.kernels import choose_kernels
+from lager_onnx.export.lower.paged_attention import PagedAttentionPass
 from lager_onnx.export.lower.silu import FuseSiluPass
 from lager_onnx.export.lower.weight_precision import DTYPES, WeightPrecisionPass
 from lager_onnx.export.passes.run import run_passes
@@ -19,4 +20,4 @@ def narrow(graph: ir.Model, spec: JudgeSpec) -> None:
     run_passes(graph, *passes, remove_unused(), WeightPrecisionPass(spec.precision))
     choose_kernels(graph, spec)
     if for_cuda:
-        run_passes(graph, EarlyRowsPass())
+        run_passes(graph, PagedAttentionPass(), EarlyRowsPass())

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
-from lager_onnx.export.verify.emulate import load_for_cpu
+from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.export.weights import array_of
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import PRECISIONS
@@ -70,7 +70,8 @@ def grade_and_check(
     Raises:
         VerificationError: a product is outside the limits of the judge's precision; says which.
     """
-    sweep = Sweep(load_for_cpu(folder, spec), prompts, precision=spec.precision)
+    model = load_for_cpu(folder, spec)
+    sweep = Sweep(model, feeds(model, prompts), precision=spec.precision)
     some = sweep.prompts[:: max(1, len(prompts) // _PROMPTS)]
     waiting, found = list(products), list[Deviation]()
     for layer in tqdm(sweep.layers, desc="    verify", unit=" layers", disable=None, leave=False):

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError, StoppedError
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.judge import Judge
 
 Result = Grade | RecordError
 
@@ -22,7 +22,7 @@ def grade_all(
     stopped: str,
     total: int | None = None,
     unit: str = " responses",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     stop_at_error: bool = True,
 ) -> None:
     """Grades records and hands over every result as it comes, in order, under a progress bar.

@@ -12,7 +12,7 @@ from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.loop import Result, grade_all
 from lager_onnx.runtime.jobs.results import ResultFile, join, result_fields, strict_json, taken
-from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged
 
 # A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
@@ -47,7 +47,7 @@ class Options:
     details: bool = False
     on_error: Literal["stop", "skip"] = "stop"
     field_prefix: str = ""
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.loop import Result, grade_all
 from lager_onnx.runtime.jobs.results import ResultFile
-from lager_onnx.runtime.judge import BATCH_TOKENS, Judge
+from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged
 
 Scores = dict[str, float]
@@ -53,7 +53,7 @@ def grade_under_criteria(
     results: ResultFile,
     *,
     on_error: Literal["stop", "skip"] = "stop",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> list[Graded]:
     """Grades every record under every criterion.

@@ -4,15 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from lager_onnx.analysis.depth.cut import cut
 from lager_onnx.export import export_judge
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families import family_of
+from lager_onnx.models.graph import BLOCK_TOKENS
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.packed_batch import pack_batch
 from lager_onnx.runtime.prefill import Prefill, takes_past
-from lager_onnx.runtime.session import open_session, run_graph
+from lager_onnx.runtime.session import open_session, run_batch, run_graph
+from support.cuda import packed_session
 from support.formulas import layer_logits
 from support.tiny import PHI, VARIANTS, make_checkpoint, make_internlm3
 
@@ -27,6 +31,7 @@ def test_layer_logits_are_pytorch_s(variant: str, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
     assert family_of(type(model).__name__) is not None
     compare(tmp_path / "judge", spec, model)
+    compare_packed(packed_session(tmp_path / "judge", tmp_path / "packed"), spec, model)
     cut(tmp_path / "judge", tmp_path / "cut", depth=2)  # which compares the two
 
 
@@ -51,6 +56,17 @@ def compare(judge: Path, spec: JudgeSpec, model: PreTrainedModel) -> None:
             largest = np.abs(expected).max(axis=1, keepdims=True)
             got_once = reader.grade(prompt)["layer_logits"][0]
             assert np.abs((got_once - expected) / largest).max() < TOLERANCE
+
+
+def compare_packed(session: InferenceSession, spec: JudgeSpec, model: PreTrainedModel) -> None:
+    """As a judge for CUDA reads them: no padding, shared tokens once, a prefix longer than a block of the KV cache."""
+    text = np.random.default_rng(4).integers(0, model.config.vocab_size, BLOCK_TOKENS + 30).tolist()
+    text = text[: spec.context_length - 1]
+    prompts = [text[: BLOCK_TOKENS + 9], [*text[: BLOCK_TOKENS + 9], 5], text[:40], [*text[:40], 7, 8], [3], text]
+    got = run_batch(session, pack_batch(prompts))["layer_logits"]
+    expected = np.stack([layer_logits(model, prompt, list(spec.score_token_ids)) for prompt in prompts])
+    largest = np.abs(expected).max(axis=(0, 2), keepdims=True)
+    assert np.abs((got - expected) / largest).max() < TOLERANCE
 
 
 def test_an_unknown_architecture_that_agrees_is_allowed_with_a_warning(

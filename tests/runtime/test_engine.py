@@ -12,7 +12,9 @@ from lager_onnx import Judge
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
-from lager_onnx.runtime.engine import BatchEngine, CoreEngine, open_engine
+from lager_onnx.runtime.engines.batches import BatchEngine
+from lager_onnx.runtime.engines.cpu import CoreEngine
+from lager_onnx.runtime.engines.open import open_engine
 from lager_onnx.runtime.prefill import Prefill, chunk_bounds, common_prefix
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
 from lager_onnx.runtime.session import Weights, open_session, run_graph
@@ -65,7 +67,7 @@ def test_a_prefix_that_all_prompts_share_runs_once_for_all_cores(tiny_judge: Pat
     expected = [run_graph(session, [prompt]) for prompt in criteria]
     engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=cores)
     assert isinstance(engine, CoreEngine)
-    got = engine.start(criteria, 4096)()
+    got = engine.submit(criteria, 4096)()
     assert engine.tokens == 200 + 7 * 21
     for one, other in zip(got, expected, strict=True):
         assert one is not None
@@ -78,7 +80,7 @@ def test_a_judge_that_has_run_many_tokens_says_what_it_said_at_first(tiny_judge:
     engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=2)
     random = np.random.default_rng(0)
     text, *others = (random.integers(0, 50, 400).tolist() for _ in range(8))
-    first, *_, last = (engine.start([prompt], 4096)()[0] for prompt in [text, *others, text])
+    first, *_, last = (engine.submit([prompt], 4096)()[0] for prompt in [text, *others, text])
     assert first is not None
     assert last is not None
     np.testing.assert_allclose(last["layer_logits"], first["layer_logits"], rtol=1e-4, atol=1e-5)
@@ -89,7 +91,7 @@ def test_results_come_as_soon_as_they_and_those_before_are_there(tiny_judge: Pat
     engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=1)
     assert isinstance(engine, CoreEngine)
     prompts = [[number % 50, *range(50)] * 9 for number in range(40)]
-    results = iter(engine.start(prompts, 4096))
+    results = iter(engine.submit(prompts, 4096))
     next(results)
     assert engine.tokens < 20 * 459
     assert len(list(results)) == 39
@@ -110,21 +112,12 @@ def test_prompt_by_prompt_gives_what_batches_give(
     model = tiny_judge / "model.onnx"
     engine = open_engine(model, device="cpu", threads=cores)
     assert isinstance(engine, CoreEngine)
-    batched = BatchEngine(open_session(model, device="cpu").session, "CPUExecutionProvider")
-    got, expected = (each.start(random_prompts, 128)() for each in (engine, batched))
+    batched = BatchEngine([open_session(model, device="cpu").session], "CPUExecutionProvider")
+    got, expected = (each.submit(random_prompts, 128)() for each in (engine, batched))
     assert [outputs is None for outputs in got] == [not prompt for prompt in random_prompts]
     for one, other in zip(got, expected, strict=True):
         for name in OUTPUTS if one and other else ():
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5)
-
-
-def test_an_engine_of_batches_can_be_closed_twice(tiny_judge: Path) -> None:
-    engine = BatchEngine(open_session(tiny_judge / "model.onnx", device="cpu").session, "CPUExecutionProvider")
-    assert engine.start([[1, 2, 3]], 128)()[0] is not None
-    engine.close()
-    engine.close()
-    with pytest.raises(GradingError, match="closed"):
-        engine.start([[1, 2, 3]], 128)
 
 
 def test_a_cache_grows_and_forgets_nothing_that_matters(tiny_judge: Path) -> None:

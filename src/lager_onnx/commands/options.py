@@ -48,9 +48,30 @@ class _Memory(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no size such as 8GB or 500MB", param, ctx)
 
 
+class _Device(click.ParamType):  # type: ignore[type-arg]
+    """Where a judge runs."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from lager_onnx.models.errors import DeviceError  # noqa: PLC0415
+        from lager_onnx.runtime.device import gpus_of  # noqa: PLC0415
+
+        try:
+            gpus_of(value)
+        except DeviceError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 MEMORY = _Memory()
 _RUNNING = (
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to run."),
+    click.option(
+        "--device",
+        type=_Device(),
+        default="auto",
+        help="Where to run: auto, cpu, cuda, or GPUs by number, which share the records: cuda:0,cuda:1.",
+    ),
     click.option("--threads", type=click.IntRange(min=1), help="Cores to use; by default all that this process may."),
     click.option(
         "--max-memory",

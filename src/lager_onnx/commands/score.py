@@ -27,8 +27,8 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
 @click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
-    default=4096,
-    help="Most tokens in a batch, padding included; sixteen batches are read ahead.",
+    help="Most tokens in a batch, padding included; sixteen batches are read ahead. By default 4096, on a GPU what its "
+    "memory allows.",
 )
 @click.option(
     "--engine",

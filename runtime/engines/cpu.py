@@ -1,31 +1,25 @@
-"""How a judge's session is kept busy: prompt by prompt on every core, or batch by batch."""
+"""Prompt by prompt, one on every core of a CPU."""
 
 import ctypes
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
-import numpy.typing as npt
 import onnxruntime
 
-from lager_onnx.models.errors import GradingError
-from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
-from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
-from lager_onnx.runtime.batching import batches
-from lager_onnx.runtime.cores import usable_cores
-from lager_onnx.runtime.device import fitting_device
-from lager_onnx.runtime.memory import CHUNK_FROM_FILE, PLENTY, Packing, choose_packing
-from lager_onnx.runtime.prefill import Prefill, takes_past
+from lager_onnx.runtime.batching import BATCH_TOKENS
+from lager_onnx.runtime.engines.base import Graded, Outputs, cancel, check_open, collect, deliver
+from lager_onnx.runtime.memory import CHUNK_FROM_FILE, PLENTY, Packing
+from lager_onnx.runtime.prefill import Prefill
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
-from lager_onnx.runtime.session import Device, graph_errors, open_session, run_graph
+from lager_onnx.runtime.session import open_session
 
 # Prompts a core. With more, it does not matter that every core runs the prefix of all for itself.
 _FEW: Final = 8
@@ -36,124 +30,6 @@ _CHUNK_ON_ALL_CORES: Final = 256
 # Packing weights takes as long as it saves on about so many tokens. In 4 bits, unpacked ones slow every run down, and
 # their products round otherwise: packed before the first.
 _WORTH_PACKING: Final[dict[Precision, int]] = {"fp32": 2048, "fp16": 2048, "bf16": 2048, "int8": 2048, "int4": 1}
-
-Outputs = dict[str, npt.NDArray[Any]]
-
-
-class Graded:
-    """The graph's outputs for every prompt that an engine was given, without the batch axis; None for an empty prompt.
-
-    Iterating gives them in order, each as soon as it and those before it are there; calling waits for all of them. Both
-    raise `GradingError` where onnxruntime failed.
-    """
-
-    def __init__(self, outputs: Iterable["Outputs | None"]):
-        self._outputs = outputs
-
-    def __iter__(self) -> Iterator["Outputs | None"]:
-        return iter(self._outputs)
-
-    def __call__(self) -> list["Outputs | None"]:
-        """All of them."""
-        return list(self)
-
-
-class Engine(Protocol):
-    """Grades prompts."""
-
-    provider: str
-    session: onnxruntime.InferenceSession
-
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
-        """Starts to grade prompts, given as token ids.
-
-        Raises:
-            GradingError: it is closed.
-        """
-
-    def close(self) -> None:
-        """Frees what it holds, once what has been started is graded."""
-
-
-def open_engine(
-    model: Path,
-    *,
-    device: Device,
-    threads: int | None,
-    precision: Precision = "fp32",
-    arithmetic: Precision = "fp32",
-    max_memory: int | None = None,
-) -> Engine:
-    """Opens a judge's graph with the engine that fits it; see `open_session` and, for `max_memory`, `choose_packing`.
-
-    Args:
-        model: the file `model.onnx`.
-        device: "auto" takes CUDA for a judge that was made for it.
-        threads: cores to use; None for all that this process may use.
-        precision: of the judge.
-        arithmetic: what its products are in, of `JudgeSpec`.
-        max_memory: bytes that the process may hold of its own.
-
-    Raises:
-        DeviceError: CUDA was asked for and cannot run, or not this judge; or the judge is for CUDA only; or products in
-            8 bits are not exact here.
-        JudgeFolderError: onnxruntime cannot read the graph.
-    """
-    device = fitting_device(model, device, precision, arithmetic)
-    cores = threads or usable_cores()
-    packing = choose_packing(model, precision, max_memory)
-    opened = open_session(model, device=device, threads=cores, weights=packing.at_first, precision=precision)
-    if opened.provider == "CPUExecutionProvider" and takes_past(opened.session):
-        with graph_errors(model):
-            return CoreEngine(opened.session, model, cores, precision=precision, packing=packing)
-    return BatchEngine(opened.session, opened.provider)
-
-
-def open_judge_engine(
-    folder: Path, spec: JudgeSpec, *, device: Device, threads: int | None, max_memory: int | None
-) -> Engine:
-    """`open_engine` for the judge in a folder, as its spec says."""
-    return open_engine(
-        folder / GRAPH_FILE,
-        device=device,
-        threads=threads,
-        precision=spec.precision,
-        arithmetic=spec.arithmetic,
-        max_memory=max_memory,
-    )
-
-
-class BatchEngine:
-    """Grades in batches of like length, padded on the right: for CUDA, and for graphs that are not fused."""
-
-    def __init__(self, session: onnxruntime.InferenceSession, provider: str):
-        self.session, self.provider = session, provider
-        self._process, self._closed = os.getpid(), False
-
-    def close(self) -> None:
-        """See `Engine.close`."""
-        if not self._closed:
-            self._closed = True
-            del self.session
-
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:
-        """See `Engine.start`; here the work is done when the outputs are asked for."""
-        _check_open(closed=self._closed)
-        if os.getpid() != self._process:
-            raise GradingError(
-                "this process was forked from the one that loaded the judge, whose threads or GPU it does not have: "
-                "load the judge in the process that grades"
-            )
-
-        def outputs() -> Iterator[Outputs | None]:
-            graded: list[Outputs | None] = [None] * len(prompts)
-            for batch in batches([len(prompt) for prompt in prompts], batch_tokens):
-                found = run_graph(self.session, [prompts[index] for index in batch])
-                for row, index in enumerate(batch):
-                    graded[index] = {name: found[name][row] for name in OUTPUTS}
-            yield from graded
-
-        return Graded(outputs())
 
 
 class CoreEngine:
@@ -176,6 +52,7 @@ class CoreEngine:
     """
 
     provider = "CPUExecutionProvider"
+    batch_tokens = BATCH_TOKENS
 
     def __init__(
         self,
@@ -229,9 +106,9 @@ class CoreEngine:
             self._model, device="cpu", threads=threads, weights="packed", precision=self._precision
         ).session
 
-    def start(self, prompts: list[list[int]], batch_tokens: int) -> Graded:  # noqa: ARG002 - the Engine's signature
-        """See `Engine.start`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
-        _check_open(closed=self._closed)
+    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:  # noqa: ARG002
+        """See `Engine.submit`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
+        check_open(closed=self._closed)
         if os.getpid() != self._process:
             self._leave_behind()
             at_first = self._packing.at_first
@@ -250,18 +127,11 @@ class CoreEngine:
         )
         results: dict[int, Future[Outputs]] = {index: Future() for index in given}
         tasks = [
-            pool.submit(_deliver, grade, [prompts[index] for index in group], [results[index] for index in group])
+            pool.submit(deliver, grade, [prompts[index] for index in group], [results[index] for index in group])
             for group in groups
         ]
 
-        def outputs() -> Iterator[Outputs | None]:
-            try:
-                for index in range(len(prompts)):
-                    yield results[index].result() if index in results else None
-            finally:
-                _cancel(tasks)
-
-        return Graded(outputs())
+        return collect(len(prompts), results, tasks)
 
     def _grade_group(self, prompts: list[list[int]], *, behind: Prefill | None = None) -> Iterator[Outputs]:
         with self._borrowed() as prefill:
@@ -285,7 +155,7 @@ class CoreEngine:
         try:
             graded = [future.result() for future in futures]
         finally:
-            _cancel(futures)
+            cancel(futures)
             wait_for(futures)  # nobody may copy its cache once it goes on
         for number in range(len(prompts) - 1):
             yield graded[number % self._cores][number // self._cores]
@@ -316,29 +186,5 @@ class CoreEngine:
                 self._prefills.append(prefill)
 
 
-def _check_open(*, closed: bool) -> None:
-    if closed:
-        raise GradingError("this judge is closed: load it again")
-
-
-def _deliver(
-    grade: Callable[[list[list[int]]], Iterator[Outputs]], prompts: list[list[int]], results: list[Future[Outputs]]
-) -> None:
-    """Hands each prompt's outputs over as soon as they are there; of a failure, to all that wait for it."""
-    waiting = deque(results)
-    try:
-        for outputs in grade(prompts):
-            waiting.popleft().set_result(outputs)
-    except BaseException as error:
-        for future in waiting:
-            future.set_exception(error)
-        raise
-
-
 def _first(outputs: Outputs) -> Outputs:
     return {name: array[0] for name, array in outputs.items()}
-
-
-def _cancel(futures: Sequence[Future[Any]]) -> None:
-    for future in futures:
-        future.cancel()
