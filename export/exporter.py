@@ -8,6 +8,7 @@ from typing import Final
 
 import onnx_ir as ir
 
+from lager_onnx.export.calibrate.largest import run_and_watch
 from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.classifier import write_classifier_files
@@ -140,7 +141,9 @@ def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Pat
     prompts = sample_prompts(spec, source.backend, built_in_records("comparison"))
     samples = _sample_prompts(spec, source) if verify_judge else []
     with step("Read built-in prompts in float32"):
-        outputs = Sweep(graph, [*samples, *prompts]).run_all("read")
+        sweep = Sweep(graph, [*samples, *prompts])
+        largest = run_and_watch(sweep, "read")
+        outputs = sweep.outputs(sweep.prompts)
     said, expected = ({name: array[part] for name, array in outputs.items()} for part in _parts(len(samples)))
     if verify_judge:
         with step(f"Verify the float32 form against {source.oracle}, layer by layer"):
@@ -150,7 +153,7 @@ def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Pat
             spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths, source))
     products: list[Product] = []
     if spec.precision in DTYPES:
-        narrow(graph, spec)
+        narrow(graph, spec, largest)
         with step("Write the judge"):
             write_graph(graph, folder)
     else:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from lager_onnx.models.device import Device
 from lager_onnx.models.errors import RecordError
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.session import Device
 
 
 class JudgeActor:

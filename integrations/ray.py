@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
+from lager_onnx.models.device import Device
 from lager_onnx.models.errors import DeviceError, GradingError, OutputError, RecordError
 from lager_onnx.models.spec import SPEC_FILE
 from lager_onnx.runtime.files import shown
@@ -29,7 +30,6 @@ from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.jobs.score import Options, grade_rows
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Source
-from lager_onnx.runtime.session import Device
 
 __all__ = ["Cluster", "GradePart", "JudgeActor", "file_of", "score_on_ray"]
 

@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from lager_onnx.models.device import Device
 from lager_onnx.runtime.engines.base import Engine
 from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.folder import read_spec
 from lager_onnx.runtime.prompts import PromptEncoder
-from lager_onnx.runtime.session import Device
 
 # Tokens of a prompt, how many prompts, and how many of the tokens all of them begin with.
 _CASES: Final = ((512, 1, 0), (128, 32, 0), (512, 8, 0), (1500, 4, 0), (512, 7, 448))

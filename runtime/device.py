@@ -1,33 +1,15 @@
 """Which device a judge runs on."""
 
 import logging
-import re
 from pathlib import Path
-from typing import Final
 
+from lager_onnx.models.device import Device, gpus_of
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.prefill import takes_past
-from lager_onnx.runtime.session import Device, open_session, why_no_cuda
-
-_GPU: Final = re.compile(r"cuda(?::(\d+))?")
+from lager_onnx.runtime.session import open_session, why_no_cuda
 
 logger = logging.getLogger(__name__)
-
-
-def gpus_of(device: Device) -> tuple[int, ...]:
-    """The GPUs that a device names; () for "auto" and "cpu".
-
-    Raises:
-        DeviceError: it is none, or names a GPU twice.
-    """
-    if device in ("auto", "cpu"):
-        return ()
-    found = [_GPU.fullmatch(part.strip()) for part in device.split(",")]
-    gpus = tuple(int(each[1] or 0) for each in found if each)
-    if len(gpus) < len(found) or len(set(gpus)) < len(gpus):
-        raise DeviceError(f"{device!r} is no device: choose auto, cpu, cuda, or GPUs by number: cuda:0,cuda:1")
-    return gpus
 
 
 def fitting_device(model: Path, device: Device, precision: Precision, arithmetic: Precision) -> Device:

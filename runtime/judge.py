@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lager_onnx.models.chat import ChatWrapper
+from lager_onnx.models.device import Device
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.question import Question
@@ -25,7 +26,6 @@ from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.records.layouts import as_judged
-from lager_onnx.runtime.session import Device
 
 _ENCODED_TOGETHER = 64
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from lager_onnx.models.device import Device
 from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError, LagerError
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS, SCORE_TOKENS
 from lager_onnx.models.precisions import Precision
@@ -23,8 +24,6 @@ from lager_onnx.runtime.files import shown
 
 logger = logging.getLogger(__name__)
 
-# "auto", "cpu", "cuda", or one GPU or several by number: "cuda:1", "cuda:0,cuda:1".
-Device = str
 Found = dict[str, npt.NDArray[np.float32]]
 Weights = Literal["mapped", "widened", "packed"]
 

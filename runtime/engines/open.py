@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+from lager_onnx.models.device import Device, gpus_of
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec
 from lager_onnx.runtime.cores import usable_cores
-from lager_onnx.runtime.device import fitting_device, gpus_of
+from lager_onnx.runtime.device import fitting_device
 from lager_onnx.runtime.engines.base import Engine
 from lager_onnx.runtime.engines.batches import BatchEngine
 from lager_onnx.runtime.engines.cpu import CoreEngine
 from lager_onnx.runtime.memory import choose_packing
 from lager_onnx.runtime.prefill import takes_past
-from lager_onnx.runtime.session import Device, graph_errors, open_session
+from lager_onnx.runtime.session import graph_errors, open_session
 
 
 def open_engine(

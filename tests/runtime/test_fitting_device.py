@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lager_onnx import Judge
+from lager_onnx.cli import main
+from lager_onnx.models.device import gpus_of
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.runtime import device as devices
 
@@ -44,3 +47,18 @@ def test_float32_is_not_exported_for_cuda(tiny_checkpoint: Path, tmp_path: Path)
 
     with pytest.raises(ExportError, match="fp32 is for the CPU: choose bf16 or fp16"):
         export_judge(tiny_checkpoint, tmp_path / "judge", precision="fp32", target="cuda")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus"), [("cpu", ()), ("cuda", (0,)), ("cuda:1", (1,)), ("cuda:0, cuda:2", (0, 2))]
+)
+def test_gpus_are_named_by_number(device: str, gpus: tuple[int, ...]) -> None:
+    assert gpus_of(device) == gpus
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:0,cpu", "cuda:1,cuda:1", "cuda,cuda:0", ""])
+def test_what_is_no_device_is_refused(device: str, tiny_judge: Path) -> None:
+    with pytest.raises(DeviceError, match="GPUs by number"):
+        Judge.load(tiny_judge, device=device)
+    result = CliRunner().invoke(main, ["score", str(tiny_judge), "-", "--device", device])
+    assert (result.exit_code, "GPUs by number" in result.output) == (2, True)

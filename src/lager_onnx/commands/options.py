@@ -54,8 +54,8 @@ class _Device(click.ParamType):  # type: ignore[type-arg]
     name = "device"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from lager_onnx.models.device import gpus_of  # noqa: PLC0415
         from lager_onnx.models.errors import DeviceError  # noqa: PLC0415
-        from lager_onnx.runtime.device import gpus_of  # noqa: PLC0415
 
         try:
             gpus_of(value)
