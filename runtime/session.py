@@ -190,8 +190,8 @@ def _open(
 
 
 def provider_options(provider: str, gpu: int = 0) -> dict[str, str]:
-    """How a provider is opened, on which GPU."""
-    return _PROVIDER_OPTIONS[provider] | ({"device_id": str(gpu)} if provider == _CUDA else {})
+    """How a provider is opened, on which GPU; onnxruntime (1.31) warns where the first one is named."""
+    return _PROVIDER_OPTIONS[provider] | ({"device_id": str(gpu)} if gpu else {})
 
 
 def why_no_cuda() -> str | None:

@@ -10,6 +10,7 @@ from lager_onnx.runtime.device import fitting_device
 from lager_onnx.runtime.engines.base import Engine
 from lager_onnx.runtime.engines.batches import BatchEngine
 from lager_onnx.runtime.engines.cpu import CoreEngine
+from lager_onnx.runtime.gpu_memory import gpu_batch_tokens
 from lager_onnx.runtime.memory import choose_packing
 from lager_onnx.runtime.prefill import takes_past
 from lager_onnx.runtime.session import graph_errors, open_session
@@ -51,7 +52,11 @@ def open_engine(
     if opened.provider == "CPUExecutionProvider" and takes_past(opened.session):
         with graph_errors(model):
             return CoreEngine(opened.session, model, cores, precision=precision, packing=packing)
-    return BatchEngine([opened.session, *(other.session for other in others)], opened.provider)
+    sessions = [opened.session, *(other.session for other in others)]
+    if opened.provider == "CPUExecutionProvider":
+        return BatchEngine(sessions, opened.provider)
+    fits = min(gpu_batch_tokens(model, gpu) for gpu in gpus or (0,))
+    return BatchEngine(sessions, opened.provider, batch_tokens=fits)
 
 
 def open_judge_engine(
