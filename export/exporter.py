@@ -13,8 +13,7 @@ from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.classifier import write_classifier_files
 from lager_onnx.export.describe import describe
-from lager_onnx.export.lower.kernels import choose_kernels
-from lager_onnx.export.lower.narrow import narrow
+from lager_onnx.export.lower.lower import lower
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.quantize.quantize import quantize
 from lager_onnx.export.rewrite import rewrite
@@ -23,12 +22,11 @@ from lager_onnx.export.sources.open import open_source
 from lager_onnx.export.sources.source import Source
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
-from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.layers import Lens
-from lager_onnx.models.precisions import Precision
+from lager_onnx.models.precisions import CUDA_ARITHMETIC, Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec, Parity, Target
 from lager_onnx.models.template import Template
@@ -80,8 +78,8 @@ def export_judge(
         precision: how the body's weights are stored; arithmetic and the head are float32. With int8 and int4 the
             body's matrix products are in 8 bits too, and the agreement with float32 is measured and stored. None for
             fp32, or for bf16 with target "cuda".
-        target: "cpu" for arithmetic in float32; "cuda" for a judge in bf16 or fp16 that multiplies in 16 bits too, and
-            adds in float32.
+        target: "cpu" for arithmetic in float32; "cuda" for a judge in bf16, fp16 or int4 that multiplies in 16 bits,
+            and adds in float32.
         verify_judge: compare the judge with PyTorch, and what it is in fewer bits with float32; keep it only if they
             agree.
         overwrite: replace a judge that is there already.
@@ -98,8 +96,8 @@ def export_judge(
     """
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
     precision = precision or ("bf16" if target == "cuda" else "fp32")
-    if target == "cuda" and precision not in DTYPES:
-        raise ExportError(f"precision {precision} is for the CPU: choose bf16 or fp16 for --target cuda")
+    if target == "cuda" and precision not in CUDA_ARITHMETIC:
+        raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for --target cuda")
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
@@ -118,7 +116,7 @@ def export_judge(
         if precision == "fp32":
             spec = _write_float32(graph, spec, loaded, folder, verify_judge=verify_judge)
         else:
-            arithmetic = precision if target == "cuda" else "fp32"
+            arithmetic = CUDA_ARITHMETIC[precision] if target == "cuda" else "fp32"
             spec = replace(spec, precision=precision, arithmetic=arithmetic)
             spec = _write_smaller(graph, spec, loaded, folder, verify_judge=verify_judge)
         (folder / TOKENIZER_FILE).write_text(loaded.backend.to_str(), encoding="utf-8")
@@ -130,7 +128,7 @@ def export_judge(
 
 
 def _write_float32(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Path, *, verify_judge: bool) -> JudgeSpec:
-    choose_kernels(graph, spec)
+    lower(graph, spec)
     with step("Write the judge"):
         write_graph(graph, folder)
     return replace(spec, parity=_verify_file(folder, spec, source)) if verify_judge else spec
@@ -153,7 +151,7 @@ def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Pat
             spec = replace(spec, parity=check_parity(said, layer_logits, in_float32, lengths, source))
     products: list[Product] = []
     if spec.precision in DTYPES:
-        narrow(graph, spec, largest)
+        lower(graph, spec, largest)
         with step("Write the judge"):
             write_graph(graph, folder)
     else:
@@ -161,6 +159,7 @@ def _write_smaller(graph: ir.Model, spec: JudgeSpec, source: Source, folder: Pat
         with step("Quantise and write the judge, layer by layer"), WeightsFile(folder) as file:
             text = sample_prompts(spec, source.backend, built_in_records("calibration"))
             products, prepared = quantize(graph, spec, text, prompts[some], file)
+            lower(graph, spec)
             file.store_all(graph)
         if verify_judge:
             check_unchanged(prepared, {name: array[some] for name, array in expected.items()})
@@ -196,10 +195,5 @@ def _verify_file(folder: Path, spec: JudgeSpec, source: Source) -> Parity:
     samples = _sample_prompts(spec, source)
     with step(f"Verify against {source.oracle}, layer by layer"):
         expected = source.layer_logits(samples, spec, spec.precision)
-        if spec.arithmetic != "fp32":  # a CPU has no kernels for it
-            model = load_for_cpu(folder, spec)
-            got = Sweep(model, feeds(model, samples, together=True), precision=spec.precision).run_all("run")
-            rows = list(range(len(samples)))
-        else:
-            got, rows = grade_file(folder, samples, precision=spec.precision)
+        got, rows = grade_file(folder, spec, samples)
         return check_parity(got, expected[rows], spec, [len(prompt) for prompt in samples], source)

@@ -89,6 +89,9 @@ PRECISIONS: Final[dict[Precision, Body]] = {
     ),
 }  # fmt: skip
 
+# What products and attention compute in, in a judge for CUDA.
+CUDA_ARITHMETIC: Final[dict[Precision, Precision]] = {"bf16": "bf16", "fp16": "fp16", "int4": "bf16"}
+
 # By what products and attention compute in: float32, or 16 bits in a judge for CUDA.
 PARITY: Final[dict[str, ParityLimits]] = {
     "fp32": ParityLimits(1e-3, 2.5e-4),

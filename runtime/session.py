@@ -171,8 +171,10 @@ def session_options(threads: int | None, *, weights: Weights, provider: str = _C
     if weights == "mapped" and provider == _CPU:
         # They would widen all weights of 16 bits when the session is opened.
         options.add_session_config_entry("optimization.disable_specified_optimizers", _WIDENING)
-    # Errors are raised, and say more there; of a CUDA provider that does not start, only the log tells.
-    options.log_severity_level = 4 if provider == _CPU else 3
+    # Errors are raised, and say more there; of a CUDA provider that does not start, only the log tells. It warns of
+    # nodes that it leaves to the CPU, even if they compute shapes, as those of all judges do: for who asks.
+    on_cuda = 2 if logger.isEnabledFor(logging.INFO) else 3
+    options.log_severity_level = 4 if provider == _CPU else on_cuda
     return options
 
 

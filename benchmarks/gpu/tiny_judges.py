@@ -1,4 +1,4 @@
-"""Exports judges for CUDA in both 16-bit types: SmolLM2-135M, and a tiny random one of every family.
+"""Exports judges for CUDA in all precisions: SmolLM2-135M, and a tiny random one of every family.
 
 PYTHONPATH=tests python benchmarks/gpu/tiny_judges.py judges/gpu "$(python samples/find_checkpoint.py)"
 """
@@ -12,7 +12,7 @@ from lager_onnx.export import export_judge
 from lager_onnx.models.precisions import Precision
 from support.tiny import HEAD, VARIANTS, make_checkpoint
 
-PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16")
+PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16", "int4")
 
 
 @click.command()

@@ -53,7 +53,8 @@ class HalfArithmeticPass(ir.passes.InPlacePass):
         nodes = [node for node in graph if node in products or node.op_type == "GroupQueryAttention"]
         for node in nodes:
             for index, value in enumerate(node.inputs):
-                if value is not None and not (node not in products and index in _LENGTHS):
+                lengths = node not in products and index in _LENGTHS
+                if value is not None and not lengths and not _is_packed(value):
                     node.replace_input_with(index, self._narrowed(graph, value))
             self._widen(graph, node.outputs[0])
             for present in node.outputs[1:]:
@@ -156,6 +157,11 @@ def _stored(value: ir.Value) -> ir.Value | None:
     if producer is not None and producer.op_type == "Reshape" and producer.inputs[0] is not None:
         return producer.inputs[0] if producer.inputs[0].is_graph_input() else None
     return None
+
+
+def _is_packed(value: ir.Value) -> bool:
+    """Whether it holds weights of 4 bits."""
+    return value.const_value is not None and value.const_value.dtype == ir.DataType.UINT8
 
 
 def _is_integer(value: ir.Value) -> bool:

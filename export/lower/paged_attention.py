@@ -124,7 +124,7 @@ def _page(graph: ir.Graph, node: ir.Node, cache: list[ir.Value], inputs: dict[st
     read += [None] * (_METADATA - len(read))
     attributes = {name: node.attributes[name].value for name in _KEPT}
     paged = op(
-        graph, "PagedAttention", *read, inputs[LONGEST], domain="com.microsoft", name=node.name, **attributes
+        graph, "PagedAttention", *read, inputs[LONGEST], domain="com.microsoft", name=f"{node.name}.rows", **attributes
     )  # (rows, width)
     context = op(graph, "Gather", paged, inputs[TOKEN_ROWS], axis=0)
     old = node.outputs[0]
@@ -132,6 +132,7 @@ def _page(graph: ir.Graph, node: ir.Node, cache: list[ir.Value], inputs: dict[st
         value.type = ir.TensorType(dtype)  # type: ignore[arg-type]
     context.shape = old.shape
     ir.convenience.replace_all_uses_with(old, context)
+    context.name, old.name = old.name, None
     for present in node.outputs[1:]:
         if present in graph.outputs:
             graph.outputs.remove(present)

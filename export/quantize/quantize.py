@@ -11,7 +11,6 @@ from tqdm import tqdm
 from lager_onnx.export.calibrate.inputs import Inputs
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
 from lager_onnx.export.decoder.roles import projections, role_of
-from lager_onnx.export.lower.kernels import choose_kernels
 from lager_onnx.export.passes.parts import reads_gate
 from lager_onnx.export.quantize.embedding import EmbeddingBlocksPass
 from lager_onnx.export.quantize.int4 import Int4Rounding
@@ -64,7 +63,9 @@ def quantize(
     else:
         logger.info("    this decoder's stream cannot be rotated: every row of activations gets its own scale")
     graph, body = model.graph, set(projections(model.graph))
-    rounding: Rounding = Int8Rounding(graph, rotated=rotated) if spec.precision == "int8" else Int4Rounding(graph)
+    rounding: Rounding = (
+        Int8Rounding(graph, rotated=rotated) if spec.precision == "int8" else Int4Rounding(graph, spec.arithmetic)
+    )
     sweep = Sweep(model, [*text, *held_out])
     calibration, others = sweep.prompts[: len(text)], sweep.prompts[len(text) :]
     products: list[Product] = []
@@ -84,7 +85,6 @@ def quantize(
     graph.sort()
     if "blocks" in steps:
         EmbeddingBlocksPass()(model)
-    choose_kernels(model, spec)
     return products, sweep.outputs(others)
 
 

@@ -84,7 +84,7 @@ def check_file(folder: Path, spec: JudgeSpec, prompts: list[list[int]], expected
         VerificationError: batches, padding or the KV cache change what it says.
     """
     some = range(0, len(prompts), max(1, len(prompts) // _WHOLE_PROMPTS))
-    got, rows = grade_file(folder, [prompts[index] for index in some], precision=spec.precision)
+    got, rows = grade_file(folder, spec, [prompts[index] for index in some])
     apart = np.abs(got["score"] - expected["score"][list(some)][rows]).max() / spec.scale.width
     limit = PRECISIONS[spec.precision].agreement
     assert limit is not None

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.sources.source import Source
+from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.method import aggregate, expected_score, softmax
-from lager_onnx.models.precisions import PARITY, Precision
+from lager_onnx.models.precisions import PARITY
 from lager_onnx.models.spec import GRAPH_FILE, JudgeSpec, Parity
 from lager_onnx.runtime.prefill import Prefill, takes_past
 from lager_onnx.runtime.session import open_session, run_graph
@@ -67,13 +69,12 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
     return parity
 
 
-def grade_file(
-    folder: Path, prompts: list[list[int]], *, precision: Precision = "fp32"
-) -> tuple[dict[str, Array], list[int]]:
+def grade_file(folder: Path, spec: JudgeSpec, prompts: list[list[int]]) -> tuple[dict[str, Array], list[int]]:
     """Runs the judge in `folder` as it was written, on the CPU: prompts in one padded batch, and some in chunks.
 
     Weights stay in the mapped file, which is read as often as the judge runs: once for the batch, and a few times for
-    the chunks, each behind the KV cache of those before.
+    the chunks, each behind the KV cache of those before. A judge for CUDA is emulated, with all prompts in one packed
+    batch.
 
     Returns:
         The graph's outputs, and which prompt each row of them is of.
@@ -81,7 +82,11 @@ def grade_file(
     Raises:
         VerificationError: onnxruntime cannot run it.
     """
-    session = open_session(folder / GRAPH_FILE, device="cpu", precision=precision).session
+    if spec.arithmetic != "fp32":
+        model = load_for_cpu(folder, spec)
+        sweep = Sweep(model, feeds(model, prompts, together=True), precision=spec.precision)
+        return sweep.run_all("run"), list(range(len(prompts)))
+    session = open_session(folder / GRAPH_FILE, device="cpu", precision=spec.precision).session
     batches = padded_batches(prompts)
     runs = [(batch, partial(run_graph, session, [prompts[index] for index in batch])) for batch in batches]
     if takes_past(session):

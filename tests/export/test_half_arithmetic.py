@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from lager_onnx.export import export_judge
 from lager_onnx.export.decoder.roles import projections, role_of
-from lager_onnx.export.lower.narrow import narrow
+from lager_onnx.export.lower.lower import lower
 from lager_onnx.models.errors import ExportError, VerificationError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
@@ -33,11 +33,11 @@ def test_a_wrong_gate_in_bf16_is_refused(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(graph: ir.Model, spec: JudgeSpec, largest: dict[str, float]) -> None:
-        narrow(graph, spec, largest)
+        lower(graph, spec, largest)
         gate = next(node for node in graph.graph if node.op_type == "QuickGelu")
         gate.attributes["alpha"] = ir.AttrFloat32("alpha", 1.5)
 
-    monkeypatch.setattr("lager_onnx.export.exporter.narrow", wrong)
+    monkeypatch.setattr("lager_onnx.export.exporter.lower", wrong)
     with pytest.raises(VerificationError):
         export_judge(tiny_checkpoint, tmp_path / "judge", precision="bf16", target="cuda")
 

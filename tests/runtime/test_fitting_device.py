@@ -45,7 +45,7 @@ def test_float32_is_not_exported_for_cuda(tiny_checkpoint: Path, tmp_path: Path)
     from lager_onnx.export import export_judge
     from lager_onnx.models.errors import ExportError
 
-    with pytest.raises(ExportError, match="fp32 is for the CPU: choose bf16 or fp16"):
+    with pytest.raises(ExportError, match="fp32 is for the CPU: choose bf16, fp16 or int4"):
         export_judge(tiny_checkpoint, tmp_path / "judge", precision="fp32", target="cuda")
 
 
