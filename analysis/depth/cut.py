@@ -14,8 +14,9 @@ import onnx_ir as ir
 from lager_onnx.analysis.depth.graph import cut_graph
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
-from lager_onnx.models.precisions import Precision
+from lager_onnx.models.precisions import PARITY, Precision
 from lager_onnx.models.spec import CONFIG_FILE, GRAPH_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, JudgeSpec
+from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.graph_file import write_spec
 from lager_onnx.runtime.new_folder import link_or_copy, new_folder
@@ -44,6 +45,7 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
         What was written to `judge.json`.
 
     Raises:
+        DeviceError: the judge is for CUDA, and CUDA does not run here: the two cannot be compared.
         JudgeFolderError: no judge, or one whose graph is not what the exporter writes.
         ScaleError: there is nothing to cut, or nothing would be left.
         VerificationError: the two judges do not say the same; nothing is kept.
@@ -107,19 +109,25 @@ def _compare(whole: Path, folder: Path, kept: list[int], spec: JudgeSpec) -> Non
     """Holds the layer logits of the new judge against those of the whole one."""
     random = np.random.default_rng(0)
     prompts = [random.integers(0, spec.vocabulary, min(length, spec.context_length)).tolist() for length in _LENGTHS]
-    expected, got = (_layer_logits(each / GRAPH_FILE, prompts, spec.precision) for each in (whole, folder))
+    expected, got = (_layer_logits(each, prompts, spec) for each in (whole, folder))
     apart = np.abs(got - expected[:, kept]).max(axis=(0, 2)) / np.abs(expected[:, kept]).max(axis=(0, 2))
     # Written so that a NaN fails.
-    if not (apart <= _APART[spec.precision]).all():
+    allowed = _APART[spec.precision] if spec.arithmetic == "fp32" else PARITY[spec.arithmetic].layer_logits
+    if not (apart <= allowed).all():
         raise VerificationError(
             f"the judge that was cut says something else: layer logits of {spec.rows[int(apart.argmax())]} are "
-            f"{apart.max():.1e} of the largest apart (allowed {_APART[spec.precision]:.0e}). Nothing was kept"
+            f"{apart.max():.1e} of the largest apart (allowed {allowed:.0e}). Nothing was kept"
         )
 
 
-def _layer_logits(graph: Path, prompts: list[list[int]], precision: Precision) -> npt.NDArray[np.float32]:
-    session = open_session(graph, device="cpu", precision=precision).session
-    return run_graph(session, prompts)["layer_logits"]
+def _layer_logits(judge: Path, prompts: list[list[int]], spec: JudgeSpec) -> npt.NDArray[np.float32]:
+    if spec.arithmetic == "fp32":
+        session = open_session(judge / GRAPH_FILE, device="cpu", precision=spec.precision).session
+        return run_graph(session, prompts)["layer_logits"]
+    engine = open_judge_engine(judge, spec, device="auto", threads=None, max_memory=None)
+    found = np.stack([outputs["layer_logits"] for outputs in engine.submit(prompts) if outputs])
+    engine.close()
+    return found
 
 
 def _config(path: Path, depth: int) -> str:

@@ -12,7 +12,8 @@ from lager_onnx.runtime.graph_file import LAYER_WEIGHTS
 
 _STREAM: Final = "lager.hidden_states"
 _POSITION: Final = "lager.score_position"
-_ATTENTION: Final = "GroupQueryAttention"
+# Behind paged attention, a Gather takes each token's result from its rows.
+_ATTENTIONS: Final = ("GroupQueryAttention", "Gather")
 # What works on every token alone, so that one token can be taken before it as well as behind it.
 _TOKENWISE: Final = {
     "Abs", "Add", "Cast", "ConstantOfShape", "Div", "Erf", "FastGelu", "Gelu", "LayerNormalization", "MatMul",
@@ -101,7 +102,7 @@ def _only_at(position: ir.Value, graph: ir.Graph, gather: ir.Node, below: ir.Val
             if read is None or read.producer() in region or not _depends_on_input(read):
                 continue
             if read not in taken:
-                taken[read] = ir.node("GatherND", [read, position], {"batch_dims": 1}).outputs[0]
+                taken[read] = ir.node("GatherND", [read, position], gather.attributes).outputs[0]
                 graph.append(taken[read].producer())  # type: ignore[arg-type]
             node.replace_input_with(index, taken[read])
     return _without_norm(graph, value)
@@ -126,7 +127,7 @@ def _tokenwise(value: ir.Value, below: ir.Value | None) -> list[ir.Node] | None:
         node = read.producer()
         if node is None or node in found or read is below or not _depends_on_input(read):
             continue
-        if node.op_type == _ATTENTION:
+        if node.op_type in _ATTENTIONS:
             attention.append(read)
         elif node.op_type in _TOKENWISE:
             found.append(node)

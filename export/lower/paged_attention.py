@@ -5,6 +5,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.decoder.locate import input_of
 from lager_onnx.export.passes.building import constant, op
+from lager_onnx.export.passes.score_position import POSITION
 from lager_onnx.export.passes.simplify import remove_unused
 from lager_onnx.models.graph import (
     BLOCK_TABLE,
@@ -89,9 +90,11 @@ class PagedAttentionPass(ir.passes.InPlacePass):
 
     def _gather_score_tokens(self, graph: ir.Graph, tokens: ir.Value) -> None:
         """Lets every GatherND take (row 0, token) instead of (token) of each row."""
+        old = next(value for node in graph for value in node.outputs if value.name == POSITION)
+        old.name = None
         column = op(graph, "Unsqueeze", tokens, constant(graph, "lager.axes_1_2", [1, 2]))
         row = op(graph, "Mul", column, constant(graph, "lager.zero", 0))
-        position = op(graph, "Concat", row, column, axis=-1, name="lager.score_tokens")  # (batch, 1, 2)
+        position = op(graph, "Concat", row, column, axis=-1, name=POSITION)  # (batch, 1, 2)
         for node in [node for node in graph if node.op_type == "GatherND"]:
             node.replace_input_with(1, position)
             node.attributes["batch_dims"] = ir.AttrInt64("batch_dims", 0)

@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.passes.building import constant, op
 
-_NAME = "lager.score_position"
+POSITION = "lager.score_position"
 
 
 def at_score_position(graph: ir.Graph, value: ir.Value, name: str) -> ir.Value:
@@ -15,9 +15,9 @@ def at_score_position(graph: ir.Graph, value: ir.Value, name: str) -> ir.Value:
 def _position(graph: ir.Graph) -> ir.Value:
     """Index of the last token of every row, (batch, 1, 1) int64: row sum of the mask - 1."""
     for node in graph:
-        if node.outputs[0].name == _NAME:
+        if node.outputs[0].name == POSITION:
             return node.outputs[0]
     mask = next(value for value in graph.inputs if value.name == "attention_mask")
     length = op(graph, "ReduceSum", mask, constant(graph, "lager.axis_1", [1]), keepdims=1)
     last = op(graph, "Sub", length, constant(graph, "lager.one", 1))
-    return op(graph, "Unsqueeze", last, constant(graph, "lager.axis_1", [1]), name=_NAME)
+    return op(graph, "Unsqueeze", last, constant(graph, "lager.axis_1", [1]), name=POSITION)

@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from lager_onnx.analysis.depth.cut import cut
 from lager_onnx.export import export_judge
+from lager_onnx.export.decoder.roles import Role, role_of
+from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.graph import BLOCK_TOKENS, OUTPUTS
 from lager_onnx.runtime.engines.batches import BatchEngine
 from lager_onnx.runtime.engines.cpu import CoreEngine
@@ -60,3 +64,38 @@ def test_a_judge_for_cuda_grades_as_in_float32(precision: Any, tiny_checkpoint: 
     pairs = zip(engine.submit(CRITERIA)(), cores.submit(CRITERIA)(), strict=True)
     apart = [abs(float(one["score"] - other["score"])) for one, other in pairs if one and other]
     assert 0 < max(apart) < {"bf16": 0.1, "fp16": 0.02}[precision]
+
+
+def test_a_judge_for_cuda_is_cut_where_cuda_runs(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_judge(tiny_checkpoint, tmp_path / "judge", target="cuda", verify_judge=False)
+    with pytest.raises(DeviceError, match="CUDA does not run it here"):
+        cut(tmp_path / "judge", tmp_path / "cut", depth=2)
+    assert not (tmp_path / "cut").exists()
+
+    def emulated(judge: Path, *_: object, **__: object) -> BatchEngine:
+        return BatchEngine([emulated_session(judge, tmp_path / f"emulated-{judge.name}")], "CPUExecutionProvider")
+
+    monkeypatch.setattr("lager_onnx.analysis.depth.cut.open_judge_engine", emulated)
+    cut(tmp_path / "judge", tmp_path / "cut", depth=2)
+    nodes = list(ir.load(tmp_path / "cut" / "model.onnx").graph)
+    attentions = [index for index, node in enumerate(nodes) if node.op_type == "PagedAttention"]
+    (down,) = (index for index, node in enumerate(nodes) if (role := role_of(node)) and role == Role(1, "down"))
+    assert len(attentions) == 2
+    # Behind the new last attention, only the score position goes on.
+    assert [node.op_type for node in nodes[attentions[-1] : down]].count("GatherND") == 2
+
+
+def test_4_bits_for_cuda_multiply_in_bf16(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    spec = export_judge(tiny_checkpoint, tmp_path / "judge", precision="int4", target="cuda")
+    assert (spec.precision, spec.arithmetic) == ("int4", "bf16")
+    graph = ir.load(tmp_path / "judge" / "model.onnx").graph
+    products = [node for node in graph if node.op_type == "MatMulNBits"]
+    assert len(products) == 20
+    for node in products:
+        types = [node.inputs[0].dtype, node.inputs[2].dtype, node.outputs[0].dtype]
+        assert types == [ir.DataType.BFLOAT16] * 3
+        assert node.attributes["accuracy_level"].as_int() == 0
+    assert spec.agreement is not None
+    assert spec.agreement.score < 0.08
