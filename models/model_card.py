@@ -16,14 +16,14 @@ added with one weight a layer ({weights_origin}) and turned into the expected sc
 | | |
 |---|---|
 | architecture | {architecture}, {layers} |
-| body's weights | {precision} (arithmetic and score head are float32) |
+| body's weights | {precision} ({arithmetic}) |
 | prompt template | {template} |
 | answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
 | longest prompt | {context_length} tokens |
 | {verified} | {parity} |
 | agreement with its float32 form | {agreement} |
 
-{notes}    pip install 'lager-onnx[cpu]'
+{notes}    pip install 'lager-onnx[{extra}]'
     lager score . records.jsonl -o scores.jsonl
 
 A score is only as good as its judge: compare it with people's ratings of your own data before you rely on it.
@@ -47,6 +47,8 @@ def model_card(spec: JudgeSpec) -> str:
         architecture=spec.source.architecture,
         layers=spec.describe_layers(),
         precision=spec.precision,
+        arithmetic=_arithmetic(spec),
+        extra="cpu" if spec.arithmetic == "fp32" else "gpu",
         template=spec.template.name,
         answer_prefix=spec.chat.answer_prefix,
         score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),
@@ -56,6 +58,12 @@ def model_card(spec: JudgeSpec) -> str:
         agreement=_agreement(spec),
         notes="".join(f"* Note: {note}.\n" for note in spec.chat.notes) + ("\n" if spec.chat.notes else ""),
     )
+
+
+def _arithmetic(spec: JudgeSpec) -> str:
+    if spec.arithmetic == "fp32":
+        return "arithmetic and score head are float32"
+    return f"for CUDA: products in {spec.arithmetic}; residual stream, norms and score head are float32"
 
 
 def _verified(spec: JudgeSpec) -> str:

@@ -40,7 +40,7 @@ from lager_onnx.commands.options import MEMORY, PATH
     "--target",
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
-    help="cuda: for a GPU; the judge multiplies in bf16 (or fp16) too and adds in float32. cpu: arithmetic in float32.",
+    help="cuda: for a GPU; the judge (bf16, fp16, int4) multiplies in 16 bits and adds in float32. cpu: float32.",
 )
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch and float32; keep it.")
 @click.option(
