@@ -10,7 +10,7 @@ import pytest
 
 from lager_onnx.export import export_judge, exporter
 from lager_onnx.export.decoder.roles import projections
-from lager_onnx.export.passes.building import constant
+from lager_onnx.export.passes.building import constant, op
 from lager_onnx.export.weights import numpy_of, set_numpy
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.precisions import Precision
@@ -82,7 +82,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, step: str, fault: Fault) -> None:
 GATES = (
     ("write_graph", "fp32", "disagrees with PyTorch"),
     *[("Sweep", precision, "disagrees with PyTorch") for precision in PRECISIONS if precision != "fp32"],
-    *[("narrow", precision, "disagrees with PyTorch") for precision in ("fp16", "bf16")],
+    *[("lower", precision, "disagrees with PyTorch") for precision in ("fp16", "bf16")],
     *[("quantize", precision, "changed what the judge says") for precision in FEW_BITS],
 )
 
@@ -150,3 +150,46 @@ def refused(checkpoint: Path, folder: Path, precision: Precision, message: str) 
     with pytest.raises(VerificationError, match=message):
         export_judge(checkpoint, folder / "judge", precision=precision, template="brief")
     assert not any(folder.iterdir())
+
+
+def without_rotary(graph: ir.Graph) -> None:
+    for node in (node for node in graph if node.op_type == "PagedAttention"):
+        node.attributes["do_rotary"] = ir.AttrInt64("do_rotary", 0)
+
+
+def rows_of_others(graph: ir.Graph) -> None:
+    """Attention takes every token's queries, keys and values from the first one's."""
+    row_tokens = next(value for value in graph.inputs if value.name == "row_tokens")
+    zero = op(graph, "Mul", row_tokens, constant(graph, "lager.zero", 0))
+    for use in list(row_tokens.uses()):
+        if use.node.op_type == "Gather":
+            use.node.replace_input_with(use.idx, zero)
+    graph.sort()
+
+
+def token_before(graph: ir.Graph) -> None:
+    tokens = next(value for value in graph.inputs if value.name == "score_tokens")
+    before = op(
+        graph, "Max", op(graph, "Sub", tokens, constant(graph, "lager.one", 1)), constant(graph, "lager.zero", 0)
+    )
+    for use in list(tokens.uses()):
+        if use.node.op_type == "Unsqueeze":
+            use.node.replace_input_with(use.idx, before)
+    graph.sort()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "int4"])
+@pytest.mark.parametrize("fault", [without_rotary, rows_of_others, token_before])
+def test_a_fault_of_a_judge_for_cuda_is_caught(
+    fault: Fault, precision: Precision, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = exporter.lower
+
+    def with_fault(graph: ir.Model, *arguments, **options):
+        original(graph, *arguments, **options)
+        fault(graph.graph)
+
+    monkeypatch.setattr(exporter, "lower", with_fault)
+    with pytest.raises(VerificationError, match=r"disagrees with|is not that of its weights"):
+        export_judge(checkpoint, tmp_path / "judge", precision=precision, target="cuda", template="brief")
+    assert not any(tmp_path.iterdir())
