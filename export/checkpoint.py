@@ -39,6 +39,7 @@ from lager_onnx.export.sources.weight_files import open_weight_files
 from lager_onnx.export.steps import foreign_errors
 from lager_onnx.export.trace import trace
 from lager_onnx.export.verify.oracle import oracle_layer_logits
+from lager_onnx.export.weights import Weight
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
@@ -106,6 +107,26 @@ class Checkpoint:
     def layer_logits(self, prompts: Sequence[list[int]], spec: JudgeSpec, rounded: Precision | None = None) -> Array:
         """See `Source.layer_logits`."""
         return oracle_layer_logits(self.model, self.tensors, prompts, spec, rounded)
+
+    def unembedding(self) -> tuple[Weight | None, Weight | None]:
+        """See `Source.unembedding`."""
+        head = self.model.get_output_embeddings()
+        assert isinstance(head, torch.nn.Linear)
+        path = next(path for path, module in self.model.named_modules() if module is head)
+        tied = head.weight is self.model.get_input_embeddings().weight
+        bias = None if head.bias is None else self._weight(f"{path}.bias", tuple(head.bias.shape))
+        return None if tied else self._weight(f"{path}.weight", tuple(head.weight.shape)), bias
+
+    def _weight(self, name: str, shape: tuple[int, ...]) -> Weight:
+        return Weight(name, shape, lambda first, end: self.tensors.read(name, first, end).float().numpy())
+
+    def end_tokens(self) -> tuple[int, ...]:
+        """See `Source.end_tokens`: what its generation_config.json says, or else its configuration or tokeniser."""
+        ended = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        for found in (ended, self.config.eos_token_id, self.tokenizer.eos_token_id):
+            if found is not None:
+                return tuple(found) if isinstance(found, list) else (int(found),)
+        return ()
 
     def config_json(self) -> str:
         """See `Source.config_json`; without the path that the checkpoint was read from, which is nobody's business."""

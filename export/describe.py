@@ -9,7 +9,7 @@ from lager_onnx.export.score_tokens import find_score_tokens
 from lager_onnx.export.sources.source import Source
 from lager_onnx.models.layers import Lens, parse_layers, uniform_weights
 from lager_onnx.models.scale import Scale
-from lager_onnx.models.spec import JudgeSpec, Origin
+from lager_onnx.models.spec import JudgeSpec, Origin, Writing
 from lager_onnx.models.template import Template
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,10 @@ def describe(
     lens: Lens,
     layers: str,
     answer_prefix: str,
+    *,
+    writes: bool = False,
 ) -> JudgeSpec:
-    """The spec of a checkpoint's float32 judge: its prompt, its score tokens, what it can read.
+    """The spec of a checkpoint's float32 judge: its prompt, its score tokens, what it can read, whether it writes.
 
     Raises:
         CheckpointError: the chat template cannot be used.
@@ -54,6 +56,7 @@ def describe(
             commit=source.commit,
         ),
         versions=_package_versions(),
+        writing=Writing(source.end_tokens()) if writes else None,
     )
 
 

@@ -63,6 +63,7 @@ def export_judge(
     revision: str | None = None,
     trust_remote_code: bool = False,
     max_memory: int | None = None,
+    reasoning: bool = False,
 ) -> JudgeSpec:
     """Exports a judge: one ONNX model that gives LAGER scores, with all that scoring needs beside it.
 
@@ -87,6 +88,7 @@ def export_judge(
         trust_remote_code: run the Python code that ships with the checkpoint.
         max_memory: bytes of memory that the process may hold of its own; an export that needs more is refused. By
             default, what is free.
+        reasoning: let the judge write feedback before it grades; its grades without are the same to the bit.
 
     Returns:
         What was written to `judge.json`.
@@ -98,6 +100,8 @@ def export_judge(
     precision = precision or ("bf16" if target == "cuda" else "fp32")
     if target == "cuda" and precision not in CUDA_ARITHMETIC:
         raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for --target cuda")
+    if reasoning and target == "cuda":
+        raise ExportError("--reasoning is for the CPU: a judge for CUDA does not keep what it has read")
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):
@@ -107,7 +111,7 @@ def export_judge(
             "    %s: about %.1f GB on disk, %.1f GB of memory", loaded.architecture, room.disk / 1e9, room.memory / 1e9
         )
         check_room(room, Path(judge_dir), max_memory)
-        spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix)
+        spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix, writes=reasoning)
         scratch = folder.parent
         with step(f"Read the graph of {loaded.architecture}, {spec.num_layers} layers"):
             graph = loaded.graph(spec.score_token_ids, scratch)

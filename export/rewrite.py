@@ -11,6 +11,7 @@ from lager_onnx.export.passes.cache import CachePass
 from lager_onnx.export.passes.fuse_attention import FuseAttentionPass, can_fuse
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
+from lager_onnx.export.passes.next_token import NextTokenPass
 from lager_onnx.export.passes.positions import PositionsPass
 from lager_onnx.export.passes.prune_last_layer import PruneLastLayerPass, can_prune
 from lager_onnx.export.passes.run import run_passes
@@ -43,6 +44,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     passes: list[ir.passes.PassBase] = [
         PositionsPass(),
         ScoreHeadPass(anatomy, layer_weights=spec.layer_weights, values=spec.scale.values, pruned=pruned),
+        *([NextTokenPass(anatomy, *source.unembedding())] if spec.writing else []),
         simplify(),
         FuseNormPass(),
         MergeProjectionsPass(),

@@ -9,6 +9,10 @@ OUTPUTS: Final = ("score", "probabilities", "logits", "layer_logits")
 PAST_LENGTH: Final = "past_length"
 PARTS: Final = ("key", "value")
 
+# A judge that writes gives the logits of the next token, for as many prompts as are asked for.
+WRITERS: Final = "writers"
+NEXT_LOGITS: Final = "next_token_logits"
+
 # A judge for CUDA reads a packed batch: `runtime/packed_batch.py` says what these hold.
 SCORE_TOKENS: Final = "score_tokens"
 ROW_TOKENS: Final = "row_tokens"

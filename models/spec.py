@@ -93,6 +93,17 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """What a judge that writes must know.
+
+    Attributes:
+        end_tokens: ids of the tokens with which a text ends.
+    """
+
+    end_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class JudgeSpec:
     """A judge, as `judge.json` describes it.
 
@@ -113,6 +124,7 @@ class JudgeSpec:
         calibration: what the graph does to LAGER's score before it gives it; None for nothing.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
+        writing: how it writes feedback before it grades; None where it cannot.
         parity: largest differences from PyTorch that verification saw; of the float32 form, where the judge is one in
             8 or 4 bits; None without verification.
         agreement: of the judge with its float32 form, on built-in text; None for a float32 judge.
@@ -135,6 +147,7 @@ class JudgeSpec:
     arithmetic: Precision = "fp32"
     layers_cut: int = 0
     calibration: Calibration | None = None
+    writing: Writing | None = None
     parity: Parity | None = None
     agreement: Agreement | None = None
     checksums: dict[str, str] = field(default_factory=dict)
@@ -167,6 +180,8 @@ class JudgeSpec:
     def to_json(self) -> str:
         """The text of `judge.json`."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION} | dataclasses.asdict(self)
+        if self.writing is None:
+            del content["writing"]
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def for_graph(self) -> dict[str, Any]:

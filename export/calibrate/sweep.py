@@ -72,7 +72,7 @@ class Sweep:
     ):
         self._model, self._precision, self._outputs = model, precision, tuple(outputs)
         self.prompts = range(len(prompts))
-        layers = _layers(model.graph)
+        layers = _layers(model.graph, self._outputs)
         self.layers = [Layer(nodes, self, number) for number, nodes in enumerate(layers)]
         self._carried = [_fed(prompt) | dict(inputs or {}) for prompt in prompts]
         self._last_read = {name: len(layers) for name in self._outputs}
@@ -142,18 +142,19 @@ def _fed(prompt: Prompt) -> dict[str, Array]:
     return {INPUT_IDS: ids, ATTENTION_MASK: np.ones_like(ids), _POSITIONS: positions}
 
 
-def _layers(graph: ir.Graph) -> list[list[ir.Node]]:
+def _layers(graph: ir.Graph, outputs: Sequence[str]) -> list[list[ir.Node]]:
     """Nodes by how many attentions lie before them: one list a layer, and one before the first.
 
     A node stands in the first list in which all that it reads is there. So what is gathered from the residual stream is
     gathered at once, and no more than one layer's hidden states are carried on. What is computed from constants alone,
-    such as a weight that is widened, stands in every list that reads it.
+    such as a weight that is widened, stands in every list that reads it. What leads to no wanted output is left out.
     """
+    needed = _needed(graph, outputs)
     kinds = {node.op_type for node in graph}
     attention = next((kind for kind in _ATTENTIONS if kind in kinds), None)
     depth: dict[ir.Value, int] = {}
     found: list[list[ir.Node]] = []
-    for node in graph:  # sorted
+    for node in (node for node in graph if node in needed):  # sorted
         computed = [value for value in node.inputs if value is not None and value.const_value is None]
         fixed = [value.producer() for value in computed if value.producer() is not None and value not in depth]
         if len(fixed) == len(computed):
@@ -163,6 +164,18 @@ def _layers(graph: ir.Graph) -> list[list[ir.Node]]:
         found += [[] for _ in range(at + 1 - len(found))]
         _add_fixed(found[at], [each for each in fixed if each is not None])
         found[at].append(node)
+    return found
+
+
+def _needed(graph: ir.Graph, outputs: Sequence[str]) -> set[ir.Node]:
+    """The nodes that some outputs are computed by."""
+    found: set[ir.Node] = set()
+    waiting = [value for node in graph for value in node.outputs if value.name in outputs]
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting += [value for value in node.inputs if value is not None]
     return found
 
 

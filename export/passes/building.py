@@ -71,7 +71,7 @@ def substitute(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
     """Puts `value` in the place of a node's only output, under its name and role; sort afterwards."""
     old = node.outputs[0]
     value.type, value.shape = old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, value)
+    ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
     maker = value.producer()
     if maker is not None:
         take_over_role(maker, node)

@@ -85,6 +85,7 @@ class RotatePass(ir.passes.InPlacePass):
             change = change_rows if len(shape_of(value)) > 1 else change_whole
             change(value, lambda array: array @ rotation)
         _turn_back(graph, plan.head, rotation)
+        _turn_again(graph, plan.embedding)
         graph.sort()
         return ir.passes.PassResult(model, modified=True)
 
@@ -130,3 +131,11 @@ def _turn_back(graph: ir.Graph, head: ir.Node, rotation: Array) -> None:
     turned = op(graph, "MatMul", head.outputs[0], constant(graph, "lager.unrotate", rotation.T))
     for node, index in users:
         node.replace_input_with(index, turned)
+
+
+def _turn_again(graph: ir.Graph, embedding: ir.Value) -> None:
+    """Lets an unembedding that is the rotated embedding see the last row as the stream has it."""
+    for use in list(embedding.uses()):
+        if use.node.op_type == "Gemm":
+            row = op(graph, "Gemm", use.node.inputs[0], graph.initializers["lager.unrotate"], transB=1)
+            use.node.replace_input_with(0, row)

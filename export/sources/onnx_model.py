@@ -21,8 +21,8 @@ from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
-from lager_onnx.export.weights import narrowed
-from lager_onnx.models.errors import CheckpointError, VerificationError
+from lager_onnx.export.weights import Weight, narrowed
+from lager_onnx.models.errors import CheckpointError, ExportError, VerificationError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.precisions import PARITY, Precision
 from lager_onnx.models.spec import JudgeSpec
@@ -201,6 +201,15 @@ class OnnxModel:
             if "accuracy_level" in node.attributes:
                 node.attributes["accuracy_level"] = ir.AttrInt64("accuracy_level", 1)
         return model
+
+    def unembedding(self) -> tuple[Weight | None, Weight | None]:
+        """See `Source.unembedding`."""
+        raise ExportError("--reasoning is for checkpoints: of an ONNX file, only the rows of the score tokens are kept")
+
+    def end_tokens(self) -> tuple[int, ...]:
+        """See `Source.end_tokens`."""
+        found = self.config.eos_token_id
+        return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
 
     def config_json(self) -> str:
         """See `Source.config_json`."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from tokenizers import Tokenizer
 
+from lager_onnx.export.weights import Weight
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
 
@@ -91,6 +92,16 @@ class Source(Protocol):
         It knows nothing of how the exporter rewrites graphs. With `rounded`, the body's matrices are rounded to 16 bits
         as the judge's are.
         """
+
+    def unembedding(self) -> tuple[Weight | None, Weight | None]:
+        """The unembedding (tokens, hidden) and its bias (tokens,); None for what is the embedding, or is not there.
+
+        Raises:
+            ExportError: this source does not keep it.
+        """
+
+    def end_tokens(self) -> tuple[int, ...]:
+        """Ids of the tokens with which the checkpoint ends a text."""
 
     def config_json(self) -> str:
         """What is written as the judge's config.json."""
