@@ -1,8 +1,9 @@
 """The text round a user's turn, rendered once from the checkpoint's chat template at export."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+FEEDBACK: Final = "Feedback:"
 Strip = Literal["none", "left", "right", "both"]
 
 
@@ -35,4 +36,4 @@ class ChatWrapper:
 
     def opening(self, feedback: str = "") -> str:
         """How the assistant's turn begins: with what the judge said of the response, if anything, and the prefix."""
-        return (f"Feedback: {feedback}\n" if feedback else "") + self.answer_prefix
+        return (f"{FEEDBACK} {feedback}\n" if feedback else "") + self.answer_prefix

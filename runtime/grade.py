@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,23 @@ from lager_onnx.models.method import confidence, expected_score, softmax
 from lager_onnx.models.scale import Scale
 
 Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a judge has written.
+
+    Attributes:
+        text: up to the answer prefix.
+        ended: at the answer prefix, at an end token, or at the limit.
+        named: the label that the judge itself wrote behind the prefix, if any.
+        tokens: how many were written.
+    """
+
+    text: str
+    ended: Literal["prefix", "end", "limit"]
+    named: str | None
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,7 @@ class Grade:
         scale: the scale that was asked for: the judge's own, or the first n of its K scores.
         tokens: tokens of the prompt.
         choices: what the scores stand for, where one of several answers was asked for.
+        feedback: what the judge wrote before, where it was asked to.
     """
 
     score: float
@@ -32,6 +51,7 @@ class Grade:
     scale: Scale
     tokens: int
     choices: tuple[str, ...] = ()
+    feedback: Feedback | None = None
 
     @property
     def probabilities(self) -> dict[str, float]:

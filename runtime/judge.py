@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.device import Device
-from lager_onnx.models.errors import RecordError
+from lager_onnx.models.errors import GradingError, RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.question import Question
 from lager_onnx.models.spec import JudgeSpec
@@ -21,6 +21,7 @@ from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
 from lager_onnx.runtime.engines.base import Engine, Graded, Outputs
 from lager_onnx.runtime.engines.open import open_judge_engine
+from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
@@ -39,7 +40,11 @@ class _Prepared:
 
     ids: list[int]
     error: RecordError | None = None
-    question: Question | None = None
+    turns: Turns | None = None
+
+    @property
+    def question(self) -> Question | None:
+        return self.turns.question if self.turns else None
 
     @property
     def tokens(self) -> int:
@@ -162,6 +167,7 @@ class Judge:
         on_error: Literal["raise"] = ...,
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
+        reasoning: bool | Reasoning = ...,
     ) -> list[Grade]: ...
     @overload
     def score(
@@ -172,6 +178,7 @@ class Judge:
         on_error: Literal["skip"],
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
+        reasoning: bool | Reasoning = ...,
     ) -> list[Grade | RecordError]: ...
     def score(
         self,
@@ -181,6 +188,7 @@ class Judge:
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,
         fields: Mapping[str, str] | None = None,
+        reasoning: bool | Reasoning = False,
     ) -> Any:
         """Grades records.
 
@@ -194,6 +202,7 @@ class Judge:
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
             fields: which field of a record the judge reads as what: `{"response": "answer"}`.
+            reasoning: let the judge write feedback before it grades; `Reasoning` says how much.
 
         Returns:
             One `Grade` a record, in order; with "skip", the `RecordError` in its place where there is none.
@@ -210,7 +219,8 @@ class Judge:
             records = (dict(zip(names, row, strict=True)) for row in records.itertuples(index=False, name=None))
         results: list[Grade | RecordError] = []
         judged = (_judged(record, fields) for record in records) if fields else records
-        stream = self.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
+        written = (Reasoning() if reasoning is True else reasoning) or None
+        stream = self.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise", reasoning=written)
         counted = tqdm(stream, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
@@ -223,17 +233,23 @@ class Judge:
         return await asyncio.to_thread(lambda: self.score(records, **options))
 
     def score_stream(
-        self, records: Iterable[Record | RecordError], *, batch_tokens: int | None = None, fail_fast: bool = False
+        self,
+        records: Iterable[Record | RecordError],
+        *,
+        batch_tokens: int | None = None,
+        fail_fast: bool = False,
+        reasoning: Reasoning | None = None,
     ) -> Iterator[Grade | RecordError]:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
         An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
         follows it is graded.
         """
+        writer = self._writer(reasoning)
         started: deque[Iterator[Grade | RecordError]] = deque()
         limit = batch_tokens or self._engine.batch_tokens
         for window in windows(self._prepare(records), limit, end_at_errors=fail_fast):
-            started.append(self._start(window, batch_tokens))
+            started.append(self._start(window, batch_tokens, writer))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
                 yield from started.popleft()
@@ -247,13 +263,29 @@ class Judge:
         """
         return self._start(list(self._prepare(records)), batch_tokens)
 
-    def _start(self, window: list[_Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
-        return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens))
+    def _writer(self, reasoning: Reasoning | None) -> FeedbackWriter | None:
+        if reasoning is None:
+            return None
+        if self.spec.writing is None:
+            raise GradingError("this judge cannot write: export it with --reasoning")
+        return FeedbackWriter(self._encoder, reasoning)
+
+    def _start(
+        self, window: list[_Prepared], batch_tokens: int | None, writer: FeedbackWriter | None = None
+    ) -> Iterator[Grade | RecordError]:
+        works = [writer.work(prepared.turns or Turns("")) for prepared in window] if writer else None
+        return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens, works))
 
     def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):
             if prepared.error is not None:
                 yield prepared.error
+            elif isinstance(outputs, RecordError):
+                yield outputs
+            elif isinstance(outputs, tuple):
+                graded_outputs, feedback = outputs
+                grade = self._as_grade(prepared, graded_outputs)
+                yield grade if isinstance(grade, RecordError) else replace(grade, feedback=feedback)
             elif outputs is not None:
                 yield self._as_grade(prepared, outputs)
 
@@ -271,7 +303,7 @@ class Judge:
                 if isinstance(ids, RecordError):
                     yield _Prepared([], ids)
                 else:
-                    yield _Prepared(ids, question=turns.question if isinstance(turns, Turns) else None)
+                    yield _Prepared(ids, turns=turns if isinstance(turns, Turns) else None)
 
     def _as_grade(self, prepared: _Prepared, outputs: Outputs) -> Grade | RecordError:
         if not all(np.isfinite(array).all() for array in outputs.values()):

@@ -1,5 +1,6 @@
 """Prefills one prompt after another, and the prefix that a prompt shares with the one before only once."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final
 
@@ -7,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS, PARTS, PAST_LENGTH, past, present
+from lager_onnx.models.graph import (
+    ATTENTION_MASK,
+    INPUT_IDS,
+    NEXT_LOGITS,
+    OUTPUTS,
+    PARTS,
+    PAST_LENGTH,
+    WRITERS,
+    past,
+    present,
+)
 from lager_onnx.runtime.session import grading_errors
 
 Array = npt.NDArray[Any]
@@ -45,11 +56,14 @@ class Prefill:
     ):
         self._session, self._chunk, self._step = session, chunk_tokens, capacity_step
         self.tokens = 0
-        self._binding = session.io_binding()
+        self._binding, self._writing = session.io_binding(), session.io_binding()
         for name in OUTPUTS:
             self._binding.bind_output(name, "cpu")
+        if any(value.name == NEXT_LOGITS for value in session.get_outputs()):
+            self._writing.bind_output(NEXT_LOGITS, "cpu")
+            self._bind(WRITERS, np.ones(1, np.int64), self._writing)
         shapes = {value.name: value.shape for value in session.get_overridable_initializers()}
-        layers = (len(shapes) - 1) // len(PARTS)
+        layers = sum(past(layer, PARTS[0]) in shapes for layer in range(len(shapes)))
         self._shapes = [shapes[past(layer, PARTS[0])] for layer in range(layers)]  # (1, heads, tokens, size)
         types = {value.name: value.type for value in session.get_overridable_initializers()}
         self._dtype = _DTYPES[types[past(0, PARTS[0])]]
@@ -71,12 +85,47 @@ class Prefill:
         self._cached = []  # of a prompt that fails, nothing is kept
         ids = np.asarray(prompt, dtype=np.int64)[None]
         with grading_errors(1, len(prompt)):
-            self._run(ids, bounds)
+            self._run(ids, bounds, self._binding)
         self.tokens += len(prompt) - bounds[0]
         self._cached = prompt
         outputs = self._binding.get_outputs()[: len(OUTPUTS)]
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
         return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
+
+    def write(
+        self, prompt: list[int], limit: int, choose: Callable[[Array], int], ended: Callable[[list[int]], bool]
+    ) -> list[int]:
+        """Writes on behind a prompt; what it writes is not kept in the cache.
+
+        Keys and values of a token that runs alone are rounded otherwise than those of a chunk: who reads the text
+        afterwards prefills it, so that its grade is that of the same text from elsewhere.
+
+        Args:
+            prompt: token ids.
+            limit: most tokens to write.
+            choose: gives the next token for the logits of all, (tokens,).
+            ended: whether the text ends with what has been written.
+
+        Returns:
+            The tokens that were written.
+
+        Raises:
+            GradingError: onnxruntime could not run.
+        """
+        self._reserve(len(prompt) + limit)
+        bounds = chunk_bounds(common_prefix(self._cached, prompt), len(prompt), self._chunk)
+        self._cached, written = [], list[int]()
+        with grading_errors(1, len(prompt) + limit):
+            self._run(np.asarray(prompt, dtype=np.int64)[None], bounds, self._writing)
+            while True:
+                written.append(choose(self._writing.get_outputs()[0].numpy()[0]))
+                if ended(written) or len(written) == limit:
+                    break
+                at = len(prompt) + len(written) - 1
+                self._run_chunk(np.asarray([written[-1:]], dtype=np.int64), at, self._writing)
+        self.tokens += len(prompt) - bounds[0] + len(written)
+        self._cached = prompt
+        return written
 
     def copy_cache(self, other: "Prefill") -> None:
         """Copies what another one has cached, which then need not run here."""
@@ -85,20 +134,22 @@ class Prefill:
             mine[:, :, : len(other._cached)] = theirs[:, :, : len(other._cached)]
         self._cached = other._cached
 
-    def _run(self, ids: Array, bounds: list[int]) -> None:
+    def _run(self, ids: Array, bounds: list[int], binding: Any) -> None:
         for first, end in pairwise(bounds):
-            chunk = np.ascontiguousarray(ids[:, first:end])
-            self._bind(INPUT_IDS, chunk)
-            # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
-            # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower
-            # in int8. It finds a plan by the exclusive or of all inputs' dimensions (CalculateMemoryPatternsKey): two
-            # that are equal cancel out.
-            self._bind(ATTENTION_MASK, np.asarray([[chunk.shape[1]]], dtype=np.int64))
-            self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32))
-            self._session.run_with_iobinding(self._binding)
+            self._run_chunk(np.ascontiguousarray(ids[:, first:end]), first, binding)
 
-    def _bind(self, name: str, array: Array) -> None:
-        self._binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+    def _run_chunk(self, chunk: Array, first: int, binding: Any) -> None:
+        self._bind(INPUT_IDS, chunk, binding)
+        # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
+        # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower
+        # in int8. It finds a plan by the exclusive or of all inputs' dimensions (CalculateMemoryPatternsKey): two
+        # that are equal cancel out.
+        self._bind(ATTENTION_MASK, np.asarray([[chunk.shape[1]]], dtype=np.int64), binding)
+        self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32), binding)
+        self._session.run_with_iobinding(binding)
+
+    def _bind(self, name: str, array: Array, binding: Any) -> None:
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
 
     def _reserve(self, tokens: int) -> None:
         """Makes the cache hold `tokens` tokens; what it held is lost when it grows."""
@@ -110,8 +161,9 @@ class Prefill:
             for part in PARTS:
                 array = np.zeros((1, heads, self._capacity, size), dtype=self._dtype)
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(array)  # looks into the array, copies nothing
-                self._binding.bind_ortvalue_input(past(layer, part), value)
-                self._binding.bind_ortvalue_output(present(layer, part), value)
+                for binding in (self._binding, self._writing):
+                    binding.bind_ortvalue_input(past(layer, part), value)
+                    binding.bind_ortvalue_output(present(layer, part), value)
                 self._cache.append(array)
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
+from lager_onnx.models.chat import FEEDBACK
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.question import Question, read_question
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
@@ -136,6 +137,24 @@ class PromptEncoder:
         if isinstance(ids, RecordError):
             raise ids
         return ids
+
+    def opening_ids(self, turns: Turns) -> list[int]:
+        """Token ids of a prompt up to where the judge goes on with its feedback.
+
+        Raises:
+            RecordError: the judge cannot read it.
+        """
+        ids = self.ids(replace(turns, feedback=""))
+        return [*ids[: len(ids) - self.prefix_tokens], *self._encode(FEEDBACK)]
+
+    @cached_property
+    def prefix_tokens(self) -> int:
+        """How many tokens the answer prefix has; the exporter has proven that they stand apart from what is before."""
+        return len(self._encode(self.spec.chat.answer_prefix))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without control tokens."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def _checked(self, turns: Turns, ids: list[int]) -> list[int]:
         """The ids, or those of the careful way where the record holds control tokens.

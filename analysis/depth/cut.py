@@ -33,7 +33,7 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
 
     Weights of rows that remain stay as they are; where rows with weight are cut off, the others are scaled to the same
     sum, and a calibration, which was of other scores, goes. Of a judge that is cut, "the last layer" is the last that
-    is left, behind the final norm.
+    is left, behind the final norm; and it writes no feedback.
 
     Args:
         judge_dir: the judge.
@@ -62,6 +62,7 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
         num_layers=depth,
         layers_cut=whole.layers_cut + whole.num_layers - depth,
         layer_weights=weights,
+        writing=None,
     )
     if not same:  # other scores than those that were calibrated and compared with float32's
         origin = f"{whole.weights_origin}; cut behind layer {depth}"

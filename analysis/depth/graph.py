@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from lager_onnx.models.errors import JudgeFolderError
-from lager_onnx.models.graph import PARTS, past, present
+from lager_onnx.models.graph import NEXT_LOGITS, PARTS, WRITERS, past, present
 from lager_onnx.runtime.graph_file import LAYER_WEIGHTS
 
 _STREAM: Final = "lager.hidden_states"
@@ -33,7 +33,8 @@ def cut_graph(model: ir.Model, depth: int, rows: int) -> None:
 
         h(0), ..., h(depth) ─ Concat ─ ... ─► layer_logits ─ lager.layer_weights, still to be set ─► logits
 
-    Behind its attention, the new last layer works on the score position only, as the old one did.
+    Behind its attention, the new last layer works on the score position only, as the old one did. What is left can
+    grade, and write no more: its last hidden state is not what the unembedding was made for.
 
     Args:
         model: a judge's graph, as the exporter writes it.
@@ -63,6 +64,8 @@ def cut_graph(model: ir.Model, depth: int, rows: int) -> None:
     weights.const_value = ir.tensor(np.zeros(rows, np.float32), name=LAYER_WEIGHTS)
     weights.shape = ir.Shape([rows])
     _drop_caches(graph, depth)
+    for values, name in ((graph.inputs, WRITERS), (graph.outputs, NEXT_LOGITS)):
+        values[:] = [value for value in values if value.name != name]
     for value in graph.outputs:
         if value.name == "layer_logits" and value.shape is not None:
             value.shape = ir.Shape([value.shape[0], rows, value.shape[2]])

@@ -3,14 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 import onnxruntime
 
 from lager_onnx.models.errors import GradingError
+from lager_onnx.runtime.prefill import Prefill
 
 Outputs = dict[str, npt.NDArray[Any]]
+
+
+Work = Callable[[Prefill], Any]
 
 
 class Graded:
@@ -48,11 +52,18 @@ class Engine(Protocol):
     def tokens(self) -> int:
         """How many tokens have run so far; those of a shared prefix run once. To be asked while nothing runs."""
 
-    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:
+    def submit(
+        self, prompts: list[list[int]], batch_tokens: int | None = None, works: Sequence[Work] | None = None
+    ) -> Graded:
         """Starts to grade prompts, given as token ids, and returns at once.
 
+        Args:
+            prompts: token ids; empty ones are passed over.
+            batch_tokens: most tokens of a batch.
+            works: what is done for each prompt in place of grading it; what it returns comes in the place of outputs.
+
         Raises:
-            GradingError: it is closed.
+            GradingError: it is closed, or can do nothing but grade.
         """
 
     def close(self) -> None:
@@ -65,9 +76,10 @@ def check_open(*, closed: bool) -> None:
         raise GradingError("this judge is closed: load it again")
 
 
-def deliver(
-    grade: Callable[[list[list[int]]], Iterable[Outputs]], prompts: list[list[int]], results: list[Future[Outputs]]
-) -> None:
+T = TypeVar("T")
+
+
+def deliver(grade: Callable[[list[T]], Iterable[Outputs]], prompts: list[T], results: list[Future[Outputs]]) -> None:
     """Hands each prompt's outputs over as soon as they are there; of a failure, to all that wait for it."""
     waiting = deque(results)
     try:

@@ -12,7 +12,7 @@ import onnxruntime
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import BLOCK_TABLE, INPUT_IDS, OUTPUTS
 from lager_onnx.runtime.batching import BATCH_TOKENS, packed_batches, padded_batches
-from lager_onnx.runtime.engines.base import Graded, Outputs, check_open, collect, deliver
+from lager_onnx.runtime.engines.base import Graded, Outputs, Work, check_open, collect, deliver
 from lager_onnx.runtime.packed_batch import pack_batch
 from lager_onnx.runtime.session import pad_batch, run_batch
 
@@ -57,9 +57,13 @@ class BatchEngine:
                 self._pool.shutdown()
             del self.session, self._free
 
-    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:
+    def submit(
+        self, prompts: list[list[int]], batch_tokens: int | None = None, works: Sequence[Work] | None = None
+    ) -> Graded:
         """See `Engine.submit`."""
         check_open(closed=self._closed)
+        if works is not None:
+            raise GradingError("this judge keeps nothing of what it has read, so it cannot write: use one for the CPU")
         if os.getpid() != self._process:
             raise GradingError(
                 "this process was forked from the one that loaded the judge, whose threads or GPU it does not have: "

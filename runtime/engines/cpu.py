@@ -3,10 +3,11 @@
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ import onnxruntime
 
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.batching import BATCH_TOKENS
-from lager_onnx.runtime.engines.base import Graded, Outputs, cancel, check_open, collect, deliver
+from lager_onnx.runtime.engines.base import Graded, Outputs, Work, cancel, check_open, collect, deliver
 from lager_onnx.runtime.memory import CHUNK_FROM_FILE, PLENTY, Packing
 from lager_onnx.runtime.prefill import Prefill
 from lager_onnx.runtime.schedule import groups_of_prompts, share_half
@@ -30,6 +31,19 @@ _CHUNK_ON_ALL_CORES: Final = 256
 # Packing weights takes as long as it saves on about so many tokens. In 4 bits, unpacked ones slow every run down, and
 # their products round otherwise: packed before the first.
 _WORTH_PACKING: Final[dict[Precision, int]] = {"fp32": 2048, "fp16": 2048, "bf16": 2048, "int8": 2048, "int4": 1}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt, and what is done for it; None for grading it."""
+
+    ids: list[int]
+    work: Work | None
+
+    def by(self, prefill: Prefill) -> Outputs:
+        if self.work is not None:
+            return self.work(prefill)  # type: ignore[no-any-return]
+        return {name: array[0] for name, array in prefill.grade(self.ids).items()}
 
 
 class CoreEngine:
@@ -106,7 +120,12 @@ class CoreEngine:
             self._model, device="cpu", threads=threads, weights="packed", precision=self._precision
         ).session
 
-    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:  # noqa: ARG002
+    def submit(
+        self,
+        prompts: list[list[int]],
+        batch_tokens: int | None = None,  # noqa: ARG002
+        works: Sequence[Work] | None = None,
+    ) -> Graded:
         """See `Engine.submit`. `batch_tokens` is of no concern: a core computes a chunk of one prompt at a time."""
         check_open(closed=self._closed)
         if os.getpid() != self._process:
@@ -116,6 +135,7 @@ class CoreEngine:
                 self._model, device="cpu", threads=self._cores, weights=at_first, precision=self._precision
             )
             self._begin(opened.session)
+        asked = [_Asked(ids, works[index] if works else None) for index, ids in enumerate(prompts)]
         groups = groups_of_prompts(prompts)
         given = [index for group in groups for index in group]
         if 1 < len(given) <= _FEW * self._cores and share_half([prompts[index] for index in given]):
@@ -127,29 +147,29 @@ class CoreEngine:
         )
         results: dict[int, Future[Outputs]] = {index: Future() for index in given}
         tasks = [
-            pool.submit(deliver, grade, [prompts[index] for index in group], [results[index] for index in group])
+            pool.submit(deliver, grade, [asked[index] for index in group], [results[index] for index in group])
             for group in groups
         ]
 
         return collect(len(prompts), results, tasks)
 
-    def _grade_group(self, prompts: list[list[int]], *, behind: Prefill | None = None) -> Iterator[Outputs]:
+    def _grade_group(self, prompts: list[_Asked], *, behind: Prefill | None = None) -> Iterator[Outputs]:
         with self._borrowed() as prefill:
             if behind is not None:
                 prefill.copy_cache(behind)
             for prompt in prompts:
-                yield _first(prefill.grade(prompt))
+                yield prompt.by(prefill)
 
-    def _whole_group(self, prompts: list[list[int]], *, behind: Prefill) -> list[Outputs]:
+    def _whole_group(self, prompts: list[_Asked], *, behind: Prefill) -> list[Outputs]:
         return list(self._grade_group(prompts, behind=behind))
 
-    def _grade_on_all_cores(self, prompts: list[list[int]]) -> Iterator[Outputs]:
-        self._pack_when_worth_it(sum(map(len, prompts)))
+    def _grade_on_all_cores(self, prompts: list[_Asked]) -> Iterator[Outputs]:
+        self._pack_when_worth_it(sum(len(prompt.ids) for prompt in prompts))
         if len(prompts) <= self._cores or not self._packing.every_core:
             for prompt in prompts:
-                yield _first(self._all_cores.grade(prompt))
+                yield prompt.by(self._all_cores)
             return
-        yield _first(self._all_cores.grade(prompts[0]))
+        yield prompts[0].by(self._all_cores)
         parts = [prompts[1 + core :: self._cores] for core in range(self._cores)]
         futures = [self._pool.submit(self._whole_group, part, behind=self._all_cores) for part in parts]
         try:
@@ -184,7 +204,3 @@ class CoreEngine:
         finally:
             with self._borrowing:
                 self._prefills.append(prefill)
-
-
-def _first(outputs: Outputs) -> Outputs:
-    return {name: array[0] for name, array in outputs.items()}

@@ -21,6 +21,8 @@ def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
     """The fields that grading adds to a record."""
     fields: dict[str, Any] = {"choice": grade.choice, "confidence": grade.confidence} if grade.choices else {}
     fields |= {"score": grade.score, "probabilities": grade.probabilities}
+    if grade.feedback is not None:
+        fields |= {"feedback": grade.feedback.text, "ended": grade.feedback.ended, "named": grade.feedback.named}
     if details:
         fields |= {
             "vanilla": grade.vanilla,

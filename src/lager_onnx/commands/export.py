@@ -42,6 +42,12 @@ from lager_onnx.commands.options import MEMORY, PATH
     default="cpu",
     help="cuda: for a GPU; the judge (bf16, fp16, int4) multiplies in 16 bits and adds in float32. cpu: float32.",
 )
+@click.option(
+    "--reasoning",
+    is_flag=True,
+    help="Let the judge write feedback before it grades (lager score --reasoning); best with --template reasoning. Its "
+    "other grades stay the same to the bit.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not compare the judge with PyTorch and float32; keep it.")
 @click.option(
     "--max-memory",

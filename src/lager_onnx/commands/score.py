@@ -31,6 +31,20 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
     "memory allows.",
 )
 @click.option(
+    "--reasoning", is_flag=True, help="Let the judge write feedback before it grades (exported with --reasoning)."
+)
+@click.option(
+    "--max-feedback-tokens",
+    type=click.IntRange(min=1),
+    default=256,
+    help="Most tokens of a feedback, the grade that it names included.",
+)
+@click.option(
+    "--drop-unnamed",
+    is_flag=True,
+    help="With --reasoning: a record whose feedback names no grade is an error, as the paper drops such samples.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
@@ -57,6 +71,9 @@ def score(
     actors: int | None,
     part_rows: int,
     running: dict[str, Any],
+    reasoning: bool,
+    max_feedback_tokens: int,
+    drop_unnamed: bool,
     **options: Any,
 ) -> None:
     """Grade the records in INPUT with the judge in JUDGE_DIR.
@@ -71,8 +88,10 @@ def score(
         lager score judges/smollm2 records.csv --criterion coherence --details > scores.jsonl
         lager score judges/smollm2 answers.parquet --field instruction=question --field response=answer -o scores.jsonl
         echo '{"instruction": "Name a prime.", "response": "7"}' | lager score judges/smollm2 -
+        lager score judges/writing records.jsonl --reasoning -o scores.jsonl
         lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
+    from lager_onnx.runtime.feedback import Reasoning  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
     from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
@@ -83,7 +102,8 @@ def score(
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
-    chosen = Options(**options, fields=source.fields)
+    written = Reasoning(max_tokens=max_feedback_tokens, drop=drop_unnamed) if reasoning else None
+    chosen = Options(**options, fields=source.fields, reasoning=written)
     if engine == "ray":
         from lager_onnx.integrations.ray import Cluster, score_on_ray  # noqa: PLC0415
 

@@ -1,0 +1,130 @@
+"""Judges that write: token for token what transformers generates greedily, and the same grades as without."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from lager_onnx import Judge
+from lager_onnx.analysis.depth.cut import cut
+from lager_onnx.export import export_judge
+from lager_onnx.models.errors import ExportError, GradingError
+from lager_onnx.models.precisions import Precision
+from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.feedback import Reasoning
+from lager_onnx.runtime.prefill import Prefill
+from lager_onnx.runtime.session import open_session
+from support.tiny import HEAD, PHI, VARIANTS, make_checkpoint
+
+NEAR_TIE = 1e-4  # between the two largest logits
+TOKENS = 24
+RECORDS = [{"instruction": "Count.", "response": "good " * number} for number in (1, 4, 30)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_writes_what_transformers_writes(variant: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant])
+    spec = export_judge(checkpoint, tmp_path / "judge", reasoning=True)
+    assert spec.parity is not None
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    prefill = Prefill(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, chunk_tokens=64)
+    random, ties = np.random.default_rng(0), 0
+    for length in (1, 7, 90):
+        prompt = random.integers(0, model.config.vocab_size, length).tolist()
+        gaps: list[float] = []
+
+        def choose(logits: np.ndarray, gaps: list[float] = gaps) -> int:
+            second, first = np.sort(logits)[-2:]
+            gaps.append(float(first - second))
+            return int(logits.argmax())
+
+        written = prefill.write(prompt, TOKENS, choose, lambda _: False)
+        with torch.inference_mode():
+            given = torch.tensor([prompt])
+            expected = model.generate(
+                given, attention_mask=torch.ones_like(given), max_new_tokens=TOKENS, do_sample=False,
+                eos_token_id=None, pad_token_id=0,
+            )[0, length:].tolist()  # fmt: skip
+        differ = next((at for at, pair in enumerate(zip(written, expected, strict=True)) if pair[0] != pair[1]), None)
+        assert differ is None or gaps[differ] < NEAR_TIE
+        ties += differ is not None
+        again = prefill.grade(prompt)["layer_logits"]  # of what has been written, nothing is left
+        fresh = Prefill(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, chunk_tokens=64)
+        np.testing.assert_array_equal(again, fresh.grade(prompt)["layer_logits"])
+    assert ties <= 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "int4"])
+@pytest.mark.parametrize("variant", ["llama", "gemma2", "llama-tied-biases"])
+def test_its_grades_are_those_of_a_judge_that_cannot_write(variant: str, precision: Precision, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", *VARIANTS[variant], head=HEAD)
+    for name, reasoning in (("writes", True), ("grades", False)):
+        export_judge(checkpoint, tmp_path / name, precision=precision, reasoning=reasoning, verify_judge=False)
+    one, other = (Judge.load(tmp_path / name).score(RECORDS) for name in ("writes", "grades"))
+    for got, expected in zip(one, other, strict=True):
+        np.testing.assert_array_equal(got.layer_logits, expected.layer_logits)
+        assert got.score == expected.score
+    sizes = [(tmp_path / name / "model.onnx_data").stat().st_size for name in ("writes", "grades")]
+    tied = variant != "llama"
+    assert (sizes[0] == sizes[1]) == tied  # a tied unembedding is stored once
+
+
+def test_unasked_it_computes_no_next_token(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    export_judge(tiny_checkpoint, tmp_path / "judge", reasoning=True, verify_judge=False)
+    session = onnxruntime.InferenceSession(tmp_path / "judge" / "model.onnx")
+    fed = {"input_ids": np.ones((3, 4), np.int64), "attention_mask": np.ones((3, 4), np.int64)}
+    shapes = [
+        session.run(["next_token_logits"], {**fed, "writers": np.asarray([writers])})[0].shape for writers in (0, 2, 3)
+    ]
+    assert shapes == [(0, 370), (2, 370), (3, 370)]
+    assert session.run(["next_token_logits"], fed)[0].shape == (0, 370)
+
+
+@pytest.fixture(scope="module")
+def writing_judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("writing")
+    checkpoint = make_checkpoint(folder / "checkpoint", *VARIANTS["llama"], head=HEAD)
+    export_judge(checkpoint, folder / "judge", reasoning=True, verify_judge=False)
+    return folder / "judge"
+
+
+def test_the_grade_is_that_of_the_same_feedback_from_elsewhere(writing_judge: Path) -> None:
+    judge = Judge.load(writing_judge, threads=2)
+    written = judge.score(RECORDS, reasoning=Reasoning(max_tokens=20))
+    for record, grade in zip(RECORDS, written, strict=True):
+        assert grade.feedback is not None
+        assert (grade.feedback.ended, grade.feedback.tokens) in {("limit", 20), ("end", grade.feedback.tokens)}
+        again = judge.score([{**record, "feedback": grade.feedback.text}])[0]
+        np.testing.assert_allclose(grade.layer_logits, again.layer_logits, rtol=1e-4, atol=1e-5)
+    assert [grade.feedback for grade in judge.score(RECORDS)] == [None] * 3
+
+
+def test_what_cannot_be_written_is_an_error_of_its_record(writing_judge: Path, tiny_judge: Path) -> None:
+    judge = Judge.load(writing_judge)
+    records = [{**RECORDS[0], "feedback": "Fine."}, RECORDS[1]]
+    first, second = judge.score(records, reasoning=Reasoning(max_tokens=4), on_error="skip")
+    assert "has feedback already" in str(first)
+    assert not isinstance(second, Exception)
+    (dropped,) = judge.score(RECORDS[:1], reasoning=Reasoning(max_tokens=4, drop=True), on_error="skip")
+    assert "named no grade in 4 tokens" in str(dropped)
+    with pytest.raises(GradingError, match="export it with --reasoning"):
+        Judge.load(tiny_judge).score(RECORDS, reasoning=True)
+
+
+def test_a_judge_that_is_cut_writes_no_more(writing_judge: Path, tmp_path: Path) -> None:
+    spec = cut(writing_judge, tmp_path / "cut", depth=2)
+    assert spec.writing is None
+    assert JudgeSpec.load(writing_judge).writing is not None
+    graph = ir.load(tmp_path / "cut" / "model.onnx").graph
+    assert "next_token_logits" not in {value.name for value in graph.outputs}
+
+
+def test_cuda_and_unfused_attention_cannot_write(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="--reasoning is for the CPU"):
+        export_judge(tiny_checkpoint, tmp_path / "judge", reasoning=True, target="cuda")
+    with pytest.raises(ExportError, match="keeps nothing of what it has read"):
+        export_judge(make_checkpoint(tmp_path / "checkpoint", *PHI), tmp_path / "judge", reasoning=True)
