@@ -42,7 +42,7 @@ class Grade:
         scale: the scale that was asked for: the judge's own, or the first n of its K scores.
         tokens: tokens of the prompt.
         choices: what the scores stand for, where one of several answers was asked for.
-        feedback: what the judge wrote before, where it was asked to.
+        feedback: what the judge wrote before, where it was asked to: one, or several whose grades this is the mean of.
     """
 
     score: float
@@ -51,7 +51,7 @@ class Grade:
     scale: Scale
     tokens: int
     choices: tuple[str, ...] = ()
-    feedback: Feedback | None = None
+    feedback: tuple[Feedback, ...] = ()
 
     @property
     def probabilities(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from lager_onnx.runtime.engines.base import Engine, Graded, Outputs
 from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
-from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.grade import Feedback, Grade
 from lager_onnx.runtime.hub import find_judge
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.records.layouts import as_judged
@@ -60,9 +60,9 @@ class _Opening:
     threads: int | None
     max_memory: int | None
 
-    def open(self, template: Template, chat: ChatWrapper) -> "Judge":
+    def open(self, template: Template, chat: ChatWrapper, reasoning: Reasoning | None = None) -> "Judge":
         judge = Judge.load(self.path, device=self.device, threads=self.threads, max_memory=self.max_memory)
-        return judge.with_spec(replace(judge.spec, template=template, chat=chat))
+        return judge.with_spec(replace(judge.spec, template=template, chat=chat)).with_reasoning(reasoning)
 
 
 class Judge:
@@ -78,14 +78,22 @@ class Judge:
     Attributes:
         spec: what `judge.json` says.
         provider: the onnxruntime provider that really runs, such as `CPUExecutionProvider`.
+        reasoning: how it writes before it grades; None for not at all, unless it is asked to.
     """
 
-    def __init__(self, spec: JudgeSpec, encoder: PromptEncoder, engine: Engine, opening: _Opening):
-        self.spec, self.provider = spec, engine.provider
+    def __init__(
+        self,
+        spec: JudgeSpec,
+        encoder: PromptEncoder,
+        engine: Engine,
+        opening: _Opening,
+        reasoning: Reasoning | None = None,
+    ):
+        self.spec, self.provider, self.reasoning = spec, engine.provider, reasoning
         self._encoder, self._engine, self._opening = encoder, engine, opening
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._opening.open, (self.spec.template, self.spec.chat)
+        return self._opening.open, (self.spec.template, self.spec.chat, self.reasoning)
 
     def __enter__(self) -> Self:
         return self
@@ -148,7 +156,17 @@ class Judge:
 
     def with_spec(self, spec: JudgeSpec) -> "Judge":
         """This judge with another template or chat wrapper; what else the spec says must be as it was."""
-        return Judge(spec, self._encoder.with_spec(spec), self._engine, self._opening)
+        return Judge(spec, self._encoder.with_spec(spec), self._engine, self._opening, self.reasoning)
+
+    def with_reasoning(self, reasoning: Reasoning | None) -> "Judge":
+        """This judge, writing feedback before every grade; None for one that does not.
+
+        Raises:
+            GradingError: it was exported without.
+        """
+        if reasoning is not None and self.spec.writing is None:
+            raise GradingError("this judge cannot write: export it with --reasoning")
+        return Judge(self.spec, self._encoder, self._engine, self._opening, reasoning)
 
     def prompt(self, record: Record) -> str:
         """The whole text that the judge reads for a record."""
@@ -167,7 +185,7 @@ class Judge:
         on_error: Literal["raise"] = ...,
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
-        reasoning: bool | Reasoning = ...,
+        reasoning: bool | Reasoning | None = ...,
     ) -> list[Grade]: ...
     @overload
     def score(
@@ -178,7 +196,7 @@ class Judge:
         on_error: Literal["skip"],
         progress: bool = ...,
         fields: Mapping[str, str] | None = ...,
-        reasoning: bool | Reasoning = ...,
+        reasoning: bool | Reasoning | None = ...,
     ) -> list[Grade | RecordError]: ...
     def score(
         self,
@@ -188,7 +206,7 @@ class Judge:
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,
         fields: Mapping[str, str] | None = None,
-        reasoning: bool | Reasoning = False,
+        reasoning: bool | Reasoning | None = None,
     ) -> Any:
         """Grades records.
 
@@ -202,7 +220,8 @@ class Judge:
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
             fields: which field of a record the judge reads as what: `{"response": "answer"}`.
-            reasoning: let the judge write feedback before it grades; `Reasoning` says how much.
+            reasoning: let the judge write feedback before it grades; `Reasoning` says how much. By default, as
+                `with_reasoning` has it.
 
         Returns:
             One `Grade` a record, in order; with "skip", the `RecordError` in its place where there is none.
@@ -219,8 +238,11 @@ class Judge:
             records = (dict(zip(names, row, strict=True)) for row in records.itertuples(index=False, name=None))
         results: list[Grade | RecordError] = []
         judged = (_judged(record, fields) for record in records) if fields else records
-        written = (Reasoning() if reasoning is True else reasoning) or None
-        stream = self.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise", reasoning=written)
+        if reasoning is not None:
+            judge = self.with_reasoning((Reasoning() if reasoning is True else reasoning) or None)
+        else:
+            judge = self
+        stream = judge.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
         counted = tqdm(stream, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
@@ -238,18 +260,16 @@ class Judge:
         *,
         batch_tokens: int | None = None,
         fail_fast: bool = False,
-        reasoning: Reasoning | None = None,
     ) -> Iterator[Grade | RecordError]:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
         An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
         follows it is graded.
         """
-        writer = self._writer(reasoning)
         started: deque[Iterator[Grade | RecordError]] = deque()
         limit = batch_tokens or self._engine.batch_tokens
         for window in windows(self._prepare(records), limit, end_at_errors=fail_fast):
-            started.append(self._start(window, batch_tokens, writer))
+            started.append(self._start(window, batch_tokens))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
                 yield from started.popleft()
@@ -263,17 +283,11 @@ class Judge:
         """
         return self._start(list(self._prepare(records)), batch_tokens)
 
-    def _writer(self, reasoning: Reasoning | None) -> FeedbackWriter | None:
-        if reasoning is None:
-            return None
-        if self.spec.writing is None:
-            raise GradingError("this judge cannot write: export it with --reasoning")
-        return FeedbackWriter(self._encoder, reasoning)
-
-    def _start(
-        self, window: list[_Prepared], batch_tokens: int | None, writer: FeedbackWriter | None = None
-    ) -> Iterator[Grade | RecordError]:
-        works = [writer.work(prepared.turns or Turns("")) for prepared in window] if writer else None
+    def _start(self, window: list[_Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
+        works = None
+        if self.reasoning is not None:
+            writer = FeedbackWriter(self._encoder, self.reasoning)
+            works = [writer.work(prepared.turns or Turns("")) for prepared in window]
         return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens, works))
 
     def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
@@ -282,12 +296,27 @@ class Judge:
                 yield prepared.error
             elif isinstance(outputs, RecordError):
                 yield outputs
-            elif isinstance(outputs, tuple):
-                graded_outputs, feedback = outputs
-                grade = self._as_grade(prepared, graded_outputs)
-                yield grade if isinstance(grade, RecordError) else replace(grade, feedback=feedback)
+            elif isinstance(outputs, list):
+                yield self._mean(prepared, outputs)
             elif outputs is not None:
                 yield self._as_grade(prepared, outputs)
+
+    def _mean(self, prepared: _Prepared, written: list[tuple[Outputs, Feedback]]) -> Grade | RecordError:
+        """The mean of the grades behind several feedbacks."""
+        grades = list[Grade]()
+        for outputs, _ in written:
+            grade = self._as_grade(prepared, outputs)
+            if isinstance(grade, RecordError):
+                return grade
+            grades.append(grade)
+        return replace(
+            grades[0],
+            score=float(np.mean([grade.score for grade in grades])),
+            distribution=np.mean([grade.distribution for grade in grades], axis=0, dtype=np.float32),
+            layer_logits=np.mean([grade.layer_logits for grade in grades], axis=0, dtype=np.float32),
+            tokens=prepared.tokens + sum(feedback.tokens for _, feedback in written),
+            feedback=tuple(feedback for _, feedback in written),
+        )
 
     def _prepare(self, records: Iterable[Record | RecordError]) -> Iterator[_Prepared]:
         for chunk in _chunks(records, _ENCODED_TOGETHER):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,8 +93,9 @@ def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:
     spec = judge.spec
     weights = spec.checksums.get(WEIGHTS_FILE) or spec.checksums.get(GRAPH_FILE)
     key = hashlib.sha256()
-    about = [weights, spec.checksums.get(TOKENIZER_FILE), spec.num_layers, spec.score_token_ids]
+    about: list[Any] = [weights, spec.checksums.get(TOKENIZER_FILE), spec.num_layers, spec.score_token_ids]
     about += [spec.template.text, spec.chat.before, spec.chat.after, spec.chat.answer_prefix, judge.provider]
+    about += [asdict(judge.reasoning)] if judge.reasoning else []
     key.update(json.dumps(about).encode())
     for record in records:
         key.update(hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).digest())

@@ -7,7 +7,6 @@ from typing import Any
 from tqdm import tqdm
 
 from lager_onnx.models.errors import RecordError, StoppedError
-from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import Judge
 
@@ -25,7 +24,6 @@ def grade_all(
     unit: str = " responses",
     batch_tokens: int | None = None,
     stop_at_error: bool = True,
-    reasoning: Reasoning | None = None,
 ) -> None:
     """Grades records and hands over every result as it comes, in order, under a progress bar.
 
@@ -40,12 +38,11 @@ def grade_all(
         unit: of the bar.
         batch_tokens: most tokens in a batch.
         stop_at_error: nothing behind a record that cannot be graded is started.
-        reasoning: how the judge writes before it grades; None for not at all.
 
     Raises:
         StoppedError: Ctrl-C.
     """
-    grades = judge.score_stream(records, batch_tokens=batch_tokens, fail_fast=stop_at_error, reasoning=reasoning)
+    grades = judge.score_stream(records, batch_tokens=batch_tokens, fail_fast=stop_at_error)
     try:
         with tqdm(total=total, initial=done, unit=unit, disable=None, file=sys.stderr) as bar:
             for number, grade in enumerate(grades, start=done):

@@ -21,8 +21,11 @@ def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
     """The fields that grading adds to a record."""
     fields: dict[str, Any] = {"choice": grade.choice, "confidence": grade.confidence} if grade.choices else {}
     fields |= {"score": grade.score, "probabilities": grade.probabilities}
-    if grade.feedback is not None:
-        fields |= {"feedback": grade.feedback.text, "ended": grade.feedback.ended, "named": grade.feedback.named}
+    written = [{"feedback": each.text, "ended": each.ended, "named": each.named} for each in grade.feedback]
+    if len(written) == 1:
+        fields |= written[0]
+    elif written:
+        fields["feedbacks"] = written
     if details:
         fields |= {
             "vanilla": grade.vanilla,

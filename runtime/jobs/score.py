@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.models.values import is_missing
-from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.loop import Result, grade_all
@@ -50,7 +49,6 @@ class Options:
     field_prefix: str = ""
     batch_tokens: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
-    reasoning: Reasoning | None = None
 
 
 def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: Options) -> Summary:
@@ -89,7 +87,6 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
         stopped=f"stopped. All rows that were graded so far are written{hint}",
         batch_tokens=options.batch_tokens,
         stop_at_error=options.on_error == "stop",
-        reasoning=options.reasoning,
     )
     return summary
 
@@ -146,7 +143,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: 
             last = row, float(score)
     if last:
         row, score = last
-        again = next(judge.score_stream([_record(row, options)], reasoning=options.reasoning))
+        again = next(judge.score_stream([_record(row, options)]))
         if not isinstance(again, Grade) or abs(again.score - score) > _SAME_SCORE * judge.spec.scale.width:
             now = f"{again.score:.4f}" if isinstance(again, Grade) else str(again)
             raise OutputError(

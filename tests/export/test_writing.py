@@ -1,5 +1,6 @@
 """Judges that write: token for token what transformers generates greedily, and the same grades as without."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +97,25 @@ def test_the_grade_is_that_of_the_same_feedback_from_elsewhere(writing_judge: Pa
     judge = Judge.load(writing_judge, threads=2)
     written = judge.score(RECORDS, reasoning=Reasoning(max_tokens=20))
     for record, grade in zip(RECORDS, written, strict=True):
-        assert grade.feedback is not None
-        assert (grade.feedback.ended, grade.feedback.tokens) in {("limit", 20), ("end", grade.feedback.tokens)}
-        again = judge.score([{**record, "feedback": grade.feedback.text}])[0]
+        (feedback,) = grade.feedback
+        assert (feedback.ended, feedback.tokens) in {("limit", 20), ("end", feedback.tokens)}
+        again = judge.score([{**record, "feedback": feedback.text}])[0]
         np.testing.assert_allclose(grade.layer_logits, again.layer_logits, rtol=1e-4, atol=1e-5)
-    assert [grade.feedback for grade in judge.score(RECORDS)] == [None] * 3
+    assert [grade.feedback for grade in judge.score(RECORDS)] == [()] * 3
+
+
+def test_samples_are_drawn_by_seed_whatever_is_beside_them(writing_judge: Path) -> None:
+    judge = Judge.load(writing_judge, threads=2)
+    drawn = Reasoning(max_tokens=12, samples=3, temperature=1.0, seed=5)
+    together, alone = judge.score(RECORDS, reasoning=drawn), judge.score(RECORDS[1:2], reasoning=drawn)[0]
+    assert [each.text for each in together[1].feedback] == [each.text for each in alone.feedback]
+    assert len({each.text for each in alone.feedback}) == 3
+    apart = [judge.score([{**RECORDS[1], "feedback": each.text}])[0].score for each in alone.feedback]
+    assert alone.score == pytest.approx(np.mean(apart), abs=1e-4)
+    other = judge.score(RECORDS[1:2], reasoning=replace(drawn, seed=6))[0]
+    assert [each.text for each in other.feedback] != [each.text for each in alone.feedback]
+    with pytest.raises(ValueError, match="need a temperature"):
+        Reasoning(samples=2)
 
 
 def test_what_cannot_be_written_is_an_error_of_its_record(writing_judge: Path, tiny_judge: Path) -> None:

@@ -13,6 +13,7 @@ from lager_onnx.commands.options import (
     ON_ERROR,
     PATH,
     reads_records,
+    reasons,
     runs_judge,
 )
 
@@ -32,6 +33,7 @@ from lager_onnx.commands.options import (
 @reads_records("labelled")
 @CRITERION
 @ON_ERROR
+@reasons
 @runs_judge
 def evaluate(
     judge_dirs: tuple[Path, ...],
@@ -48,6 +50,7 @@ def evaluate(
     criterion: str | None,
     on_error: Any,
     running: dict[str, Any],
+    reasoning: Any,
 ) -> None:
     """Compare the judge in JUDGE_DIR with the labels in LABELLED, beside every baseline.
 
@@ -81,7 +84,7 @@ def evaluate(
     for file in (json_file, csv_file, html_file):
         check_output(file, source.path)
     fields = _names(by)
-    first = Judge.load(judge_dirs[0], **running)
+    first = Judge.load(judge_dirs[0], **running).with_reasoning(reasoning)
     read = read_labelled(source, first.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
     contenders = _contenders(first, judge_dirs, _names(templates or ""), running)
     if on_error == "skip":
@@ -118,7 +121,7 @@ def _contenders(
 
     def contenders() -> Iterator[tuple[str, Any]]:
         for number, folder in enumerate(judge_dirs):
-            judge = first if number == 0 else type(first).load(folder, **running)
+            judge = first if number == 0 else type(first).load(folder, **running).with_reasoning(first.reasoning)
             if not templates:
                 yield names[folder], judge
             for template in templates:

@@ -101,6 +101,54 @@ def runs_judge(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_running
 
 
+_REASONING = (
+    click.option(
+        "--reasoning", is_flag=True, help="Let the judge write feedback before it grades (exported with --reasoning)."
+    ),
+    click.option(
+        "--max-feedback-tokens",
+        type=click.IntRange(min=1),
+        default=256,
+        help="Most tokens of a feedback, the grade that it names included.",
+    ),
+    click.option(
+        "--samples", type=click.IntRange(min=1), default=1, help="Feedbacks for each record; its score is their mean."
+    ),
+    click.option("--temperature", type=click.FloatRange(min=0), default=0.0, help="Of feedback that is drawn."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, help="Of feedback that is drawn."),
+)
+
+
+DROP_UNNAMED = click.option(
+    "--drop-unnamed",
+    is_flag=True,
+    help="With --reasoning: a record whose feedback names no grade is an error, as the paper drops such samples.",
+)
+
+
+def reasons(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a judge writes; the command gets one `reasoning`, for `Judge.with_reasoning`."""
+
+    @wraps(command)
+    def with_reasoning(
+        reasoning: bool, max_feedback_tokens: int, samples: int, temperature: float, seed: int,
+        **others: Any,
+    ) -> Any:  # fmt: skip
+        if not reasoning:
+            return command(reasoning=None, **others)
+        from lager_onnx.runtime.feedback import Reasoning  # noqa: PLC0415
+
+        try:
+            how = Reasoning(max_feedback_tokens, samples=samples, temperature=temperature, seed=seed)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return command(reasoning=how, **others)
+
+    for option in reversed(_REASONING):
+        with_reasoning = option(with_reasoning)
+    return with_reasoning
+
+
 def reads_records(argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds an argument for a file of records and the options that say how to read it; the command gets one `source`."""
 

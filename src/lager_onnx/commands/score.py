@@ -1,11 +1,12 @@
 """Grades a file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_records, runs_judge
+from lager_onnx.commands.options import CRITERION, DROP_UNNAMED, JUDGE_DIR, PATH, reads_records, reasons, runs_judge
 
 
 @click.command()
@@ -31,20 +32,6 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
     "memory allows.",
 )
 @click.option(
-    "--reasoning", is_flag=True, help="Let the judge write feedback before it grades (exported with --reasoning)."
-)
-@click.option(
-    "--max-feedback-tokens",
-    type=click.IntRange(min=1),
-    default=256,
-    help="Most tokens of a feedback, the grade that it names included.",
-)
-@click.option(
-    "--drop-unnamed",
-    is_flag=True,
-    help="With --reasoning: a record whose feedback names no grade is an error, as the paper drops such samples.",
-)
-@click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
@@ -59,6 +46,8 @@ from lager_onnx.commands.options import CRITERION, JUDGE_DIR, PATH, reads_record
 @click.option(
     "--part-rows", type=click.IntRange(min=1), default=10_000, help="Rows of a part, which one of Ray's judges grades."
 )
+@reasons
+@DROP_UNNAMED
 @runs_judge
 def score(
     judge_dir: Path,
@@ -71,8 +60,7 @@ def score(
     actors: int | None,
     part_rows: int,
     running: dict[str, Any],
-    reasoning: bool,
-    max_feedback_tokens: int,
+    reasoning: Any,
     drop_unnamed: bool,
     **options: Any,
 ) -> None:
@@ -91,7 +79,6 @@ def score(
         lager score judges/writing records.jsonl --reasoning -o scores.jsonl
         lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
-    from lager_onnx.runtime.feedback import Reasoning  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
     from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
@@ -102,8 +89,9 @@ def score(
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
-    written = Reasoning(max_tokens=max_feedback_tokens, drop=drop_unnamed) if reasoning else None
-    chosen = Options(**options, fields=source.fields, reasoning=written)
+    chosen = Options(**options, fields=source.fields)
+    if engine == "ray" and reasoning:
+        raise click.UsageError("--reasoning is for one machine: choose --engine local")
     if engine == "ray":
         from lager_onnx.integrations.ray import Cluster, score_on_ray  # noqa: PLC0415
 
@@ -115,7 +103,7 @@ def score(
         return
     check_output(output, source.path)
     rows = read_rows(source)
-    judge = Judge.load(judge_dir, **running)
+    judge = Judge.load(judge_dir, **running).with_reasoning(reasoning and replace(reasoning, drop=drop_unnamed))
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
         summary = grade_rows(judge, rows, results, chosen)
     click.echo(summary.describe(judge.provider), err=True)

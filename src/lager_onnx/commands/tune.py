@@ -14,6 +14,7 @@ from lager_onnx.commands.options import (
     ON_ERROR,
     PATH,
     reads_records,
+    reasons,
     runs_judge,
 )
 
@@ -54,6 +55,7 @@ from lager_onnx.commands.options import (
 @reads_records("labelled")
 @CRITERION
 @ON_ERROR
+@reasons
 @runs_judge
 def tune(
     judge_dir: Path,
@@ -67,6 +69,7 @@ def tune(
     criterion: str | None,
     on_error: Any,
     running: dict[str, Any],
+    reasoning: Any,
     **options: Any,
 ) -> None:
     """Learn the layer weights of the judge in JUDGE_DIR from the labels in LABELLED.
@@ -92,7 +95,7 @@ def tune(
         from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
         from lager_onnx.analysis.tuning.tune import tune as tune_judge  # noqa: PLC0415
 
-        judge = loading.result()
+        judge = loading.result().with_reasoning(reasoning)
     read = read_labelled(source, judge.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
     if on_error == "skip":
         read = gradable(judge, read)
