@@ -43,20 +43,3 @@ def test_f1_counts_questions_below_three_quarters_of_the_scale(tmp_path: Path) -
     assert "F1 0.667, 3 of 5 below 4" in lines[0]
     assert "F1 0.000, 0 of 5" in lines[1]
     assert "F1 0.750, 5 of 5" in lines[2]
-
-
-def test_feedback_is_written_on_every_record_and_goes_on_where_it_ended(
-    tiny_checkpoint: Path, tiny_judge: Path, tmp_path: Path
-) -> None:
-    records, output = tmp_path / "records.jsonl", tmp_path / "with_feedback.jsonl"
-    rows = [{"id": number, "instruction": "Name a prime.", "response": "7 " * number} for number in (1, 2, 3)]
-    records.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, str(RECIPES / "write_feedback.py"), str(tiny_checkpoint), str(tiny_judge), str(records)]
-    command += ["-o", str(output), "--batch", "2", "--tokens", "8"]
-    subprocess.run(command, check=True, capture_output=True)
-    written = output.read_text().splitlines()
-    assert [{**json.loads(line), "feedback": ""} for line in written] == [{**row, "feedback": ""} for row in rows]
-    assert any(json.loads(line)["feedback"] for line in written)
-    output.write_text(written[0] + "\n")
-    subprocess.run(command, check=True, capture_output=True)
-    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == [1, 2, 3]

@@ -62,7 +62,7 @@ def evaluate(
     With several judges, or --templates, these are compared with each other instead, each by its score alone; "lead" is
     then of the first one.
 
-    GPTScore, the likelihood of the response, is left out: a judge holds no unembedding but the score tokens' rows.
+    GPTScore, the likelihood of the response, is left out: it needs the unembedding at every token.
 
     \b
     Examples:
