@@ -4,8 +4,8 @@
     python benchmarks/writing.py table writing.jsonl
 
 One prompt with all cores, and as many as cores at once; 128 tokens each, from prompts of 300. Contenders take turns,
-each in a process of its own; the table shows medians and the ratio to llama.cpp's best. llama.cpp writes several prompts one
-after another, with all cores on each: it is given what it is quickest at.
+each in a process of its own; the table shows medians and the ratio to llama.cpp's best. llama.cpp writes several
+prompts one after another, with all cores on each.
 """
 
 import json

@@ -80,14 +80,21 @@ T = TypeVar("T")
 
 
 def deliver(grade: Callable[[list[T]], Iterable[Outputs]], prompts: list[T], results: list[Future[Outputs]]) -> None:
-    """Hands each prompt's outputs over as soon as they are there; of a failure, to all that wait for it."""
+    """Hands each prompt's outputs over as soon as they are there; of a failure, to all that wait for it.
+
+    Once nobody waits for the next one any more, the others are not begun.
+    """
     waiting = deque(results)
     try:
         for outputs in grade(prompts):
-            waiting.popleft().set_result(outputs)
+            future = waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                return
+            future.set_result(outputs)
     except BaseException as error:
         for future in waiting:
-            future.set_exception(error)
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
         raise
 
 
@@ -100,6 +107,7 @@ def collect(count: int, results: Mapping[int, Future[Outputs]], tasks: Sequence[
                 yield results[index].result() if index in results else None
         finally:
             cancel(tasks)
+            cancel(list(results.values()))
 
     return Graded(outputs())
 
