@@ -41,18 +41,22 @@ def lager(judge: str, threads: int) -> Write:
 
 def llama_cpp(file: str, threads: int) -> Write:
     """llama.cpp, greedily."""
+    import numpy as np  # noqa: PLC0415
     from llama_cpp import Llama  # noqa: PLC0415
 
+    size = 512
     model = Llama(
-        file, n_ctx=PROMPT + TOKENS + 8, n_threads=threads, n_threads_batch=threads, flash_attn=True, verbose=False
+        file, n_ctx=size, n_batch=size, n_threads=threads, n_threads_batch=threads, flash_attn=True, verbose=False
     )
 
     def write(prompts: list[list[int]]) -> int:
         for prompt in prompts:
             model.reset()
-            for number, _ in enumerate(model.generate(prompt, temp=0.0, reset=True), start=1):
-                if number == TOKENS:
-                    break
+            model.eval(prompt)
+            for number in range(TOKENS):
+                logits = np.ctypeslib.as_array(model._ctx.get_logits(), shape=(model.n_vocab(),))
+                if number < TOKENS - 1:
+                    model.eval([int(logits.argmax())])
         return TOKENS * len(prompts)
 
     return write
@@ -97,8 +101,8 @@ def one(kind: str, what: str, threads: int) -> None:
 
     random = np.random.default_rng(0)
     write = OPENERS[kind](what, threads)
-    write([random.integers(10, 40000, PROMPT).tolist()])
     for prompts in sorted({1, threads}):
+        write(random.integers(10, 40000, (prompts, PROMPT)).tolist())  # opens what it needs
         ids = random.integers(10, 40000, (prompts, PROMPT)).tolist()
         begun = time.perf_counter()
         tokens = write(ids)

@@ -164,7 +164,8 @@ class CoreEngine:
         return list(self._grade_group(prompts, behind=behind))
 
     def _grade_on_all_cores(self, prompts: list[_Asked]) -> Iterator[Outputs]:
-        self._pack_when_worth_it(sum(len(prompt.ids) for prompt in prompts))
+        writes = any(prompt.work for prompt in prompts)  # token by token, each of which reads all weights
+        self._pack_when_worth_it(self._until_packed if writes else sum(len(prompt.ids) for prompt in prompts))
         if len(prompts) <= self._cores or not self._packing.every_core:
             for prompt in prompts:
                 yield prompt.by(self._all_cores)
