@@ -100,7 +100,8 @@ class FeedbackWriter:
             ended, written = "end", written[:-1]
         text = self._encoder.decode(written)
         before, prefix, behind = text.partition(self._prefix)
-        labels = sorted(self._encoder.spec.scale.labels, key=len, reverse=True)
+        scale = turns.question.scale if turns.question else self._encoder.spec.scale
+        labels = sorted(scale.labels, key=len, reverse=True)
         named = next((label for label in labels if prefix and behind.strip().startswith(label)), None)
         return Feedback(before.strip(), "prefix" if prefix else ended, named, len(written))
 
