@@ -4,9 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +14,6 @@ from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import GradingError, RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
-from lager_onnx.models.question import Question
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
@@ -25,30 +23,9 @@ from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Feedback, Grade
 from lager_onnx.runtime.hub import find_judge
+from lager_onnx.runtime.prepared import Prepared, Record, prepare
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from lager_onnx.runtime.records.layouts import as_judged
-
-_ENCODED_TOGETHER = 64
-
-Record = Mapping[str, Any]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A record's prompt as token ids, or why it has none."""
-
-    ids: list[int]
-    error: RecordError | None = None
-    turns: Turns | None = None
-
-    @property
-    def question(self) -> Question | None:
-        return self.turns.question if self.turns else None
-
-    @property
-    def tokens(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -174,7 +151,7 @@ class Judge:
 
     def problems(self, records: Iterable[Record]) -> list[RecordError | None]:
         """Why each record cannot be graded, None where it can; nothing is graded."""
-        return [prepared.error for prepared in self._prepare(records)]
+        return [prepared.error for prepared in prepare(self._encoder, records)]
 
     @overload
     def score(
@@ -268,7 +245,7 @@ class Judge:
         """
         started: deque[Iterator[Grade | RecordError]] = deque()
         limit = batch_tokens or self._engine.batch_tokens
-        for window in windows(self._prepare(records), limit, end_at_errors=fail_fast):
+        for window in windows(prepare(self._encoder, records), limit, end_at_errors=fail_fast):
             started.append(self._start(window, batch_tokens))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
@@ -281,16 +258,16 @@ class Judge:
 
         For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.
         """
-        return self._start(list(self._prepare(records)), batch_tokens)
+        return self._start(list(prepare(self._encoder, records)), batch_tokens)
 
-    def _start(self, window: list[_Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
+    def _start(self, window: list[Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
         works = None
         if self.reasoning is not None:
             writer = FeedbackWriter(self._encoder, self.reasoning)
             works = [writer.work(prepared.turns or Turns("")) for prepared in window]
         return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens, works))
 
-    def _finish(self, window: list[_Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
+    def _finish(self, window: list[Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):
             if prepared.error is not None:
                 yield prepared.error
@@ -301,7 +278,7 @@ class Judge:
             elif outputs is not None:
                 yield self._as_grade(prepared, outputs)
 
-    def _mean(self, prepared: _Prepared, written: list[tuple[Outputs, Feedback]]) -> Grade | RecordError:
+    def _mean(self, prepared: Prepared, written: list[tuple[Outputs, Feedback]]) -> Grade | RecordError:
         """The mean of the grades behind several feedbacks."""
         grades = list[Grade]()
         for outputs, _ in written:
@@ -318,23 +295,7 @@ class Judge:
             feedback=tuple(feedback for _, feedback in written),
         )
 
-    def _prepare(self, records: Iterable[Record | RecordError]) -> Iterator[_Prepared]:
-        for chunk in _chunks(records, _ENCODED_TOGETHER):
-            found: list[Turns | RecordError] = []
-            for record in chunk:
-                try:
-                    found.append(record if isinstance(record, RecordError) else self._encoder.turns(record))
-                except RecordError as error:
-                    found.append(error)
-            encoded = iter(self._encoder.encode([turns for turns in found if isinstance(turns, Turns)]))
-            for turns in found:
-                ids = turns if isinstance(turns, RecordError) else next(encoded)
-                if isinstance(ids, RecordError):
-                    yield _Prepared([], ids)
-                else:
-                    yield _Prepared(ids, turns=turns if isinstance(turns, Turns) else None)
-
-    def _as_grade(self, prepared: _Prepared, outputs: Outputs) -> Grade | RecordError:
+    def _as_grade(self, prepared: Prepared, outputs: Outputs) -> Grade | RecordError:
         if not all(np.isfinite(array).all() for array in outputs.values()):
             return RecordError(
                 f"the judge's numbers for this prompt of {prepared.tokens} tokens are not finite: its weights are "
@@ -363,9 +324,3 @@ def _judged(record: Record, fields: Mapping[str, str]) -> Record | RecordError:
         return as_judged(record, fields)
     except RecordError as error:
         return error
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

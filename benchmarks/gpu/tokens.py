@@ -14,6 +14,7 @@ from lager_onnx.commands.options import reads_records
 from lager_onnx.models.graph import INPUT_IDS, ROW_TOKENS
 from lager_onnx.runtime.batching import packed_batches, windows
 from lager_onnx.runtime.packed_batch import pack_batch
+from lager_onnx.runtime.prepared import prepare
 from lager_onnx.runtime.records import Source, read_rows
 
 
@@ -26,7 +27,7 @@ def main(judge_dir: Path, source: Source, threads: int) -> None:
     """See the file."""
     judge = Judge.load(judge_dir, device="cpu", threads=threads)
     records = [row.record for row in read_rows(source)]
-    prepared = list(judge._prepare(records))
+    prepared = list(prepare(judge._encoder, records))
     whole = sum(each.tokens for each in prepared)
     click.echo(f"{len(records)} records: {whole} tokens")
     for limit in (4096, 32768):
