@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lager_onnx.export.decoder.locate import Anatomy, data_inputs
+from lager_onnx.export.decoder.locate import Anatomy, data_inputs, input_of
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.passes.parts import is_constant
+from lager_onnx.export.passes.parts import embedding_lookup
 from lager_onnx.export.weights import Weight
 from lager_onnx.models.graph import NEXT_LOGITS, WRITERS
 
@@ -61,9 +61,7 @@ class NextTokenPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
     def _embedding(self, graph: ir.Graph) -> ir.Value:
-        node = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0]))
-        assert node.inputs[0] is not None
-        return node.inputs[0]
+        return input_of(embedding_lookup(graph), 0)
 
     def _tokens(self, graph: ir.Graph) -> int:
         shape = self.unembedding.shape if self.unembedding is not None else self._embedding(graph).shape

@@ -10,6 +10,11 @@ def is_constant(value: ir.Value | None) -> bool:
     return value is not None and value.const_value is not None and not value.is_graph_input()
 
 
+def embedding_lookup(graph: ir.Graph) -> ir.Node:
+    """The Gather that looks up the embedding."""
+    return next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0]))
+
+
 def reads_gate(down: ir.Node) -> bool:
     """Whether an MLP's second product reads what a gate lets through, and not just an activation."""
     producer = down.inputs[0].producer() if down.inputs[0] is not None else None

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from lager_onnx.export.passes.building import constant, op, substitute
-from lager_onnx.export.passes.parts import is_constant
+from lager_onnx.export.passes.parts import embedding_lookup, is_constant
 from lager_onnx.export.weights import Weight, rows_of, shape_of, tensor_of
 
 Array = npt.NDArray[np.float32]
@@ -27,7 +27,7 @@ class EmbeddingBlocksPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the model in place, as the class draws it."""
         graph = model.graph
-        lookup = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0]))
+        lookup = embedding_lookup(graph)
         products = [node for node in graph if node.op_type == "Gemm" and is_constant(node.inputs[1])]
         unembeddings = [node for node in products if (node.inputs[1].name or "") != "lager.unrotate"]  # type: ignore[union-attr]
         stored: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}

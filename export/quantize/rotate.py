@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from lager_onnx.export.decoder.roles import READERS, projections
 from lager_onnx.export.passes.building import constant, op
-from lager_onnx.export.passes.parts import NORM, is_constant, norm_weight
+from lager_onnx.export.passes.parts import NORM, embedding_lookup, is_constant, norm_weight
 from lager_onnx.export.weights import change_rows, change_whole, numpy_of, set_numpy, shape_of
 
 Array = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ class Rotation:
 
 def plan_rotation(graph: ir.Graph) -> Rotation | None:
     """What is rotated of a fused float32 graph; None where the decoder cannot be. Changes nothing."""
-    embedding = next(node for node in graph if node.op_type == "Gather" and is_constant(node.inputs[0])).inputs[0]
+    embedding = embedding_lookup(graph).inputs[0]
     head = next((node for node in graph if node.outputs[0].name == "lager.hidden_states"), None)
     written = [_written(node) for node in projections(graph, "output", "down")]
     if head is None or embedding is None or not written:
