@@ -1,16 +1,20 @@
 """Lets a judge write feedback before it grades: the paper's condition with reasoning."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Final, Literal
 
 import numpy as np
 
 from lager_onnx.models.errors import RecordError
-from lager_onnx.runtime.engines.base import Outputs
+from lager_onnx.runtime.decode import Text, Written
+from lager_onnx.runtime.engines.base import Engine, Outputs
 from lager_onnx.runtime.grade import Feedback
-from lager_onnx.runtime.prefill import Array, Prefill
+from lager_onnx.runtime.kv_cache import Array
+from lager_onnx.runtime.prepared import Prepared
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 
 _BLANKS: Final = 3  # behind the answer prefix; more of them name no grade
@@ -46,7 +50,7 @@ class Reasoning:
 
 
 class FeedbackWriter:
-    """Writes and grades, one record after another.
+    """What is written for each record, and what is made of it.
 
     Args:
         encoder: of the judge.
@@ -59,33 +63,26 @@ class FeedbackWriter:
         self._end_tokens = frozenset(writing.end_tokens if writing else ())
         self._prefix = encoder.spec.chat.answer_prefix.strip()
 
-    def work(self, turns: Turns) -> Callable[[Prefill], list[tuple[Outputs, Feedback]] | RecordError]:
-        """What an engine does for a record: writes and grades what was written, as often as there are samples."""
+    def write(
+        self, engine: Engine, window: Sequence[Prepared]
+    ) -> Iterator[list[tuple[Outputs, Feedback]] | RecordError | None]:
+        """Starts to write and grade records, and returns at once.
 
-        def write_and_grade(prefill: Prefill) -> list[tuple[Outputs, Feedback]] | RecordError:
-            found = []
-            for sample in range(self._reasoning.samples):
-                try:
-                    feedback, ids = self._written(prefill, turns, sample)
-                except RecordError as error:  # of this record alone
-                    return error
-                found.append(({name: array[0] for name, array in prefill.grade(ids).items()}, feedback))
-            return found
+        What it returns gives for each record, in order, outputs and feedback of every sample, or why it cannot be
+        graded; None for one that cannot be read.
+        """
+        asked = [self._texts(prepared) for prepared in window]
+        written = engine.write([text for texts in asked if isinstance(texts, list) for text in texts])
+        return (self._read(prepared, texts, written) for prepared, texts in zip(window, asked, strict=True))
 
-        return write_and_grade
+    def texts(self, turns: Turns) -> list[Text]:
+        """The texts to write for a record, one a sample.
 
-    def _written(self, prefill: Prefill, turns: Turns, sample: int) -> tuple[Feedback, list[int]]:
-        """Feedback, and the prompt that it is part of."""
+        Raises:
+            RecordError: it has feedback already, or leaves no room for any.
+        """
         if turns.feedback:
             raise RecordError("the record has feedback already: grade it without reasoning")
-        feedback = self._write(prefill, turns, sample)
-        if self._reasoning.drop and feedback.named is None:
-            raise RecordError(
-                f"the judge named no grade in {feedback.tokens} tokens (its feedback ended at: {feedback.ended})"
-            )
-        return feedback, self._encoder.ids(replace(turns, feedback=feedback.text))
-
-    def _write(self, prefill: Prefill, turns: Turns, sample: int) -> Feedback:
         prompt = self._encoder.opening_ids(turns)
         room = self._encoder.spec.context_length - len(prompt) - self._encoder.prefix_tokens - 1
         if room < 1:
@@ -93,17 +90,56 @@ class FeedbackWriter:
                 f"the prompt has {len(prompt)} tokens of {self._encoder.spec.context_length}: no room is left for "
                 "feedback. Shorten the record"
             )
-        limit = min(self._reasoning.max_tokens, room)
-        written = prefill.write(prompt, limit, self._choice(prompt, sample), self._ended)
-        ended: Literal["prefix", "end", "limit"] = "limit"
-        if written[-1] in self._end_tokens:
-            ended, written = "end", written[:-1]
-        text = self._encoder.decode(written)
+        limit, graded = min(self._reasoning.max_tokens, room), partial(self._graded, turns)
+        return [
+            Text(prompt, limit, self._choice(prompt, sample), self._ended, graded)
+            for sample in range(self._reasoning.samples)
+        ]
+
+    def feedback(self, turns: Turns, written: list[int]) -> Feedback:
+        """What the tokens say that were written for a record."""
+        count, ended = len(written), self._end(written)
+        text = self._encoder.decode(written[:-1] if ended == "end" else written)
         before, prefix, behind = text.partition(self._prefix)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
         labels = sorted(scale.labels, key=len, reverse=True)
         named = next((label for label in labels if prefix and behind.strip().startswith(label)), None)
-        return Feedback(before.strip(), "prefix" if prefix else ended, named, len(written))
+        return Feedback(before.strip(), "prefix" if prefix else ended, named, count)
+
+    def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
+        try:
+            return self.texts(prepared.turns) if prepared.turns else []
+        except RecordError as error:  # of this record alone
+            return error
+
+    def _read(
+        self, prepared: Prepared, texts: list[Text] | RecordError, written: Iterator[Written | RecordError]
+    ) -> list[tuple[Outputs, Feedback]] | RecordError | None:
+        if isinstance(texts, RecordError):
+            return texts
+        if prepared.turns is None:
+            return None
+        found = list(islice(written, len(texts)))
+        errors = [each for each in found if isinstance(each, RecordError)]
+        if errors:
+            return errors[0]
+        turns = prepared.turns
+        return [(each.outputs, self.feedback(turns, each.tokens)) for each in found if isinstance(each, Written)]
+
+    def _graded(self, turns: Turns, written: list[int]) -> list[int] | RecordError:
+        """The prompt that is graded: what was written is part of it."""
+        feedback = self.feedback(turns, written)
+        if self._reasoning.drop and feedback.named is None:
+            return RecordError(
+                f"the judge named no grade in {feedback.tokens} tokens (its feedback ended at: {feedback.ended})"
+            )
+        try:
+            return self._encoder.ids(replace(turns, feedback=feedback.text))
+        except RecordError as error:
+            return error
+
+    def _end(self, written: list[int]) -> Literal["end", "limit"]:
+        return "end" if written[-1] in self._end_tokens else "limit"
 
     def _choice(self, prompt: list[int], sample: int) -> Callable[[Array], int]:
         """How the next token is chosen from the logits of all."""

@@ -17,14 +17,14 @@ from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.batching import windows
-from lager_onnx.runtime.engines.base import Engine, Graded, Outputs
+from lager_onnx.runtime.engines.base import Engine, Outputs
 from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Feedback, Grade
 from lager_onnx.runtime.hub import find_judge
 from lager_onnx.runtime.prepared import Prepared, Record, prepare
-from lager_onnx.runtime.prompts import PromptEncoder, Turns
+from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records.layouts import as_judged
 
 
@@ -261,13 +261,13 @@ class Judge:
         return self._start(list(prepare(self._encoder, records)), batch_tokens)
 
     def _start(self, window: list[Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
-        works = None
-        if self.reasoning is not None:
-            writer = FeedbackWriter(self._encoder, self.reasoning)
-            works = [writer.work(prepared.turns or Turns("")) for prepared in window]
-        return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens, works))
+        if self.reasoning is None:
+            return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens))
+        return self._finish(window, FeedbackWriter(self._encoder, self.reasoning).write(self._engine, window))
 
-    def _finish(self, window: list[Prepared], graded: Graded) -> Iterator[Grade | RecordError]:
+    def _finish(
+        self, window: list[Prepared], graded: Iterable[Outputs | list[tuple[Outputs, Feedback]] | RecordError | None]
+    ) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):
             if prepared.error is not None:
                 yield prepared.error

@@ -57,10 +57,12 @@ class Packing:
     Attributes:
         packed: they are copied.
         every_core: into two sessions: one that runs a prompt on all cores, and one that runs a prompt on each.
+        spare: bytes that are left for the KV cache of texts that are written.
     """
 
     packed: bool
     every_core: bool
+    spare: int
 
     @property
     def at_first(self) -> Weights:
@@ -68,7 +70,7 @@ class Packing:
         return "widened" if self.packed else "mapped"
 
 
-PLENTY: Final = Packing(packed=True, every_core=True)
+PLENTY: Final = Packing(packed=True, every_core=True, spare=GIGABYTE)
 
 
 def choose_packing(model: Path, precision: Precision, max_memory: int | None = None) -> Packing:
@@ -94,7 +96,8 @@ def choose_packing(model: Path, precision: Precision, max_memory: int | None = N
                 f"{needed / GIGABYTE:.1f} GB"
             )
         allowed = max_memory - needed
-    packing = Packing(packed=copy <= allowed, every_core=2 * copy <= allowed)
+    copies = min(2, int(allowed // copy)) if copy else 2
+    packing = Packing(packed=copies > 0, every_core=copies > 1, spare=int(allowed - copies * copy))
     if not packing.every_core:
         logger.log(
             logging.INFO if packing.packed else logging.WARNING,

