@@ -3,9 +3,9 @@
     python benchmarks/writing.py run --gguf MODEL.gguf --threads 2 --out writing.jsonl JUDGE_DIR...
     python benchmarks/writing.py table writing.jsonl
 
-One prompt with all cores, and as many as cores at once; 128 tokens each, from prompts of 300. Contenders take turns,
-each in a process of its own; the table shows medians and the ratio to llama.cpp's best. llama.cpp writes several
-prompts one after another, with all cores on each.
+One prompt, as many as cores, and eight, at once; 128 tokens each, behind prompts of 300 that share nothing. Contenders
+take turns, each in a process of its own; the table shows medians and the ratio to llama.cpp's best. All of them write
+several prompts in one batch. llama.cpp runs with flash attention and without.
 """
 
 import json
@@ -16,47 +16,70 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
-PROMPT, TOKENS, ROUNDS = 300, 128, 3
+PROMPT, TOKENS, ROUNDS, MANY = 300, 128, 3, 8
 Write = Callable[[list[list[int]]], int]
 
 
 def lager(judge: str, threads: int) -> Write:
     """This project."""
     from lager_onnx.models.spec import JudgeSpec  # noqa: PLC0415
+    from lager_onnx.runtime.decode import Text, Written  # noqa: PLC0415
     from lager_onnx.runtime.engines.open import open_judge_engine  # noqa: PLC0415
 
     spec = JudgeSpec.load(Path(judge))
     engine = open_judge_engine(Path(judge), spec, device="cpu", threads=threads, max_memory=None)
 
-    def work(prompt: list[int]) -> Any:
-        return lambda prefill: prefill.write(prompt, TOKENS, lambda logits: int(logits.argmax()), lambda _: False)
-
-    return lambda prompts: sum(map(len, engine.submit(prompts, works=[work(prompt) for prompt in prompts])))  # type: ignore[arg-type]
-
-
-def llama_cpp(file: str, threads: int) -> Write:
-    """llama.cpp, greedily."""
-    import numpy as np  # noqa: PLC0415
-    from llama_cpp import Llama  # noqa: PLC0415
-
-    size = 512
-    model = Llama(
-        file, n_ctx=size, n_batch=size, n_threads=threads, n_threads_batch=threads, flash_attn=True, verbose=False
-    )
+    def text(prompt: list[int]) -> Text:
+        # The shortest prompt to grade: the others do not grade.
+        return Text(prompt, TOKENS, lambda logits: int(logits.argmax()), lambda _: False, lambda _: prompt[:1])
 
     def write(prompts: list[list[int]]) -> int:
-        for prompt in prompts:
-            model.reset()
-            model.eval(prompt)
-            for number in range(TOKENS):
-                logits = np.ctypeslib.as_array(model._ctx.get_logits(), shape=(model.n_vocab(),))
-                if number < TOKENS - 1:
-                    model.eval([int(logits.argmax())])
+        written = engine.write([text(prompt) for prompt in prompts])
+        return sum(len(each.tokens) for each in written if isinstance(each, Written))
+
+    return write
+
+
+def llama_cpp(file: str, threads: int, *, flash: bool = False) -> Write:
+    """llama.cpp, all prompts in one batch."""
+    import llama_cpp as llama  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415
+
+    most = max(prompts_at_once(threads))
+    model = llama.llama_model_load_from_file(file.encode(), llama.llama_model_default_params())
+    options = llama.llama_context_default_params()
+    options.n_ctx, options.n_batch, options.n_seq_max = most * (PROMPT + TOKENS), PROMPT, most
+    options.n_threads = options.n_threads_batch = threads
+    options.flash_attn_type = int(flash)
+    context = llama.llama_init_from_model(model, options)
+    vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
+    batch = llama.llama_batch_init(PROMPT, 0, 1)
+
+    def run(tokens: list[tuple[int, int, int]]) -> list[int]:
+        """The likeliest token behind the last one of each sequence, for (token, place, sequence)."""
+        ends = [at for at, (_, _, number) in enumerate(tokens) if [*tokens, (0, 0, -1)][at + 1][2] != number]
+        batch.n_tokens = len(tokens)
+        for at, (token, place, number) in enumerate(tokens):
+            batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, place, 1
+            batch.seq_id[at][0], batch.logits[at] = number, at in ends
+        if llama.llama_decode(context, batch):
+            raise RuntimeError("llama.cpp could not run")
+        logits = [np.ctypeslib.as_array(llama.llama_get_logits_ith(context, at), shape=(vocabulary,)) for at in ends]
+        return [int(each.argmax()) for each in logits]
+
+    def write(prompts: list[list[int]]) -> int:
+        llama.llama_memory_clear(llama.llama_get_memory(context), True)
+        last = [
+            run([(token, place, number) for place, token in enumerate(prompt)])[0]
+            for number, prompt in enumerate(prompts)
+        ]
+        for place in range(PROMPT, PROMPT + TOKENS - 1):
+            last = run([(token, place, number) for number, token in enumerate(last)])
         return TOKENS * len(prompts)
 
     return write
@@ -83,7 +106,17 @@ def transformers(file: str, threads: int) -> Write:
     return write
 
 
-OPENERS = {"lager": lager, "llama.cpp": llama_cpp, "transformers": transformers}
+OPENERS = {
+    "lager-onnx": lager,
+    "llama.cpp": llama_cpp,
+    "llama.cpp, flash attention": partial(llama_cpp, flash=True),
+    "transformers": transformers,
+}
+
+
+def prompts_at_once(threads: int) -> list[int]:
+    """How many are measured."""
+    return sorted({1, threads, MANY})
 
 
 @click.group()
@@ -101,7 +134,7 @@ def one(kind: str, what: str, threads: int) -> None:
 
     random = np.random.default_rng(0)
     write = OPENERS[kind](what, threads)
-    for prompts in sorted({1, threads}):
+    for prompts in prompts_at_once(threads):
         write(random.integers(10, 40000, (prompts, PROMPT)).tolist())  # opens what it needs
         ids = random.integers(10, 40000, (prompts, PROMPT)).tolist()
         begun = time.perf_counter()
@@ -120,8 +153,8 @@ def run(
     judges: tuple[str, ...], files: tuple[str, ...], checkpoint: str | None, llama_python: str, threads: int, out: Path
 ) -> None:
     """Measure all contenders in turn, three rounds."""
-    contenders = [("lager", judge, sys.executable) for judge in judges]
-    contenders += [("llama.cpp", file, llama_python) for file in files]
+    contenders = [("lager-onnx", judge, sys.executable) for judge in judges]
+    contenders += [(kind, file, llama_python) for file in files for kind in OPENERS if kind.startswith("llama.cpp")]
     contenders += [("transformers", checkpoint, sys.executable)] if checkpoint else []
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with out.open("a", encoding="utf-8") as file:
@@ -146,7 +179,10 @@ def table(results: Path) -> None:
     medians = {key: statistics.median(rates) for key, rates in found.items()}
     click.echo("| prompts at once | | tokens/s | of llama.cpp's best |\n|---|---|---|---|")
     for (prompts, kind, what), rate in sorted(medians.items(), key=lambda item: (item[0][0], -item[1])):
-        best = max((other for key, other in medians.items() if key[:2] == (prompts, "llama.cpp")), default=rate)
+        best = max(
+            (other for key, other in medians.items() if key[0] == prompts and key[1].startswith("llama.cpp")),
+            default=rate,
+        )
         click.echo(f"| {prompts} | {kind}, {what} | {rate:.1f} | {rate / best:.2f} |")
 
 
