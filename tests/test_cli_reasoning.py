@@ -85,11 +85,36 @@ def test_evaluate_and_tune_take_it_and_keep_what_was_graded(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = run("evaluate", judge, records, *FLAGS, "--resamples", 20)
     assert found.exit_code == 0, found.output
+    (feedback,) = (tmp_path / "lager-onnx").glob("*.feedback.jsonl")
+    assert f"what the judge wrote: {feedback}" in found.output
+    output = tmp_path / "scores.jsonl"
+    assert run("score", judge, records, "-o", output, *FLAGS).exit_code == 0
+    assert read(feedback) == [{name: row[name] for name in ("feedback", "ended", "named")} for row in read(output)]
     tuned = run("tune", judge, records, "-o", tmp_path / "tuned", *FLAGS)
     assert tuned.exit_code == 0, tuned.output
     assert len(list((tmp_path / "lager-onnx").glob("*.layer_logits"))) == 1  # the second has found the first one's
     assert found.output != run("evaluate", judge, records, "--threads", 1, "--resamples", 20).output
     assert len(list((tmp_path / "lager-onnx").glob("*.layer_logits"))) == 2
+
+
+def test_an_interrupted_evaluation_goes_on_with_text_and_logits(
+    judge: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "lager-onnx"
+    whole = run("evaluate", judge, records, *FLAGS, "--resamples", 20)
+    (logits,), (feedback,) = cache.glob("*.layer_logits"), cache.glob("*.feedback.jsonl")
+    lines, numbers = feedback.read_bytes(), logits.read_bytes()
+    # A kill has left nine rows and a half, and six lines and a half.
+    logits.unlink()
+    feedback.unlink()
+    logits.with_suffix(".partial").write_bytes(numbers[: len(numbers) * 19 // 48])
+    six = b"".join(lines.splitlines(keepends=True)[:6])
+    (cache / f"{logits.stem}.partial.feedback").write_bytes(six + b'{"feedb')
+    again = run("evaluate", judge, records, *FLAGS, "--resamples", 20)
+    assert again.output == whole.output
+    assert (feedback.read_bytes(), logits.read_bytes()) == (lines, numbers)
+    assert not list(cache.glob("*partial*"))
 
 
 def test_a_judge_that_cannot_write_says_how_to_make_one(tiny_judge: Path, records: Path) -> None:

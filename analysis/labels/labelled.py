@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lager_onnx.analysis.labels.layer_cache import UngradableError, layer_logits
+from lager_onnx.analysis.labels.layer_cache import UngradableError, feedback_path, layer_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.layers import Lens, Row, layers_of, rows_of, uniform_weights
@@ -73,6 +73,12 @@ def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path |
         raise RecordError(f"{rows[error.number].where}: {error}") from error
     labels = np.array([row.label for row in rows])
     return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))
+
+
+def written_feedback(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Path | None:
+    """The JSON lines that say what a judge wrote when `labelled_logits` were made; None for one that only grades."""
+    path = feedback_path(judge, [row.record for row in rows], folder or cache_folder())
+    return path if path.exists() else None
 
 
 def gradable(judge: Judge, found: LabelledRecords) -> LabelledRecords:

@@ -1,10 +1,12 @@
-"""Layer logits of records, computed once for a judge and its records."""
+"""Layer logits of records, and the feedback before them, computed once for a judge and its records."""
 
 import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,7 +16,9 @@ import numpy.typing as npt
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lager_onnx.runtime.files import cannot_write
+from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.loop import Result, grade_all
+from lager_onnx.runtime.jobs.results import feedback_fields
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.lock import try_lock
 
@@ -36,7 +40,8 @@ def layer_logits(
 
     They do not depend on the layer weights, so a tuned judge finds what was computed with the untuned one. Until all
     are there they stand in a file of another name, which an interrupted run leaves and the next one goes on with; a
-    second run meanwhile computes its own.
+    second run meanwhile computes its own. What the judge wrote before it graded stands beside them, in
+    `feedback_path`.
 
     Raises:
         UngradableError: a record that cannot be graded; all before it are kept.
@@ -52,11 +57,21 @@ def layer_logits(
             path.replace(partial)
         if not path.exists():
             with _own_or_shared(partial) as file:
-                _fill(file, judge, records, row_bytes, batch_tokens)
-                Path(file.name).replace(path)
+                own = Path(file.name)
+                with closing(
+                    _FeedbackFile(own.with_name(f"{own.name}.feedback") if judge.reasoning else None)
+                ) as texts:
+                    _fill(file, texts, judge, records, row_bytes, batch_tokens)
+                    texts.move(feedback_path(judge, records, folder))
+                own.replace(path)
         return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def feedback_path(judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Where the JSON lines stand that say what a judge wrote for records, one each."""
+    return folder / f"{_key(judge, records)}.feedback.jsonl"
 
 
 def _own_or_shared(partial: Path) -> IO[bytes]:
@@ -68,16 +83,55 @@ def _own_or_shared(partial: Path) -> IO[bytes]:
     return partial.with_suffix(f".{os.getpid()}").open("w+b")
 
 
+class _FeedbackFile:
+    """A JSON line of feedback for every record; nothing at all without a path."""
+
+    def __init__(self, path: Path | None):
+        self._path = path
+        self._file = path.open("a+b") if path else None
+
+    def keep(self, most: int) -> int:
+        """Keeps the first whole lines, `most` at most; returns how many there are."""
+        if self._file is None:
+            return most
+        self._file.seek(0)
+        lines = [line for line in islice(self._file, most) if line.endswith(b"\n")]
+        self._file.truncate(sum(map(len, lines)))
+        return len(lines)
+
+    def add(self, grade: Grade) -> None:
+        """Adds what was written for the next record."""
+        if self._file is not None:
+            self._file.write(json.dumps(feedback_fields(grade), ensure_ascii=False).encode() + b"\n")
+
+    def move(self, path: Path) -> None:
+        """Gives the whole file its name."""
+        if self._path is not None:
+            self.close()
+            self._path.replace(path)
+
+    def close(self) -> None:
+        """Writes what is left."""
+        if self._file is not None:
+            self._file.close()
+
+
 def _fill(
-    file: IO[bytes], judge: Judge, records: Sequence[Mapping[str, Any]], row_bytes: int, batch_tokens: int | None
+    file: IO[bytes],
+    texts: _FeedbackFile,
+    judge: Judge,
+    records: Sequence[Mapping[str, Any]],
+    row_bytes: int,
+    batch_tokens: int | None,
 ) -> None:
-    done = min(file.seek(0, os.SEEK_END) // row_bytes, len(records))
+    done = texts.keep(min(file.seek(0, os.SEEK_END) // row_bytes, len(records)))
     file.truncate(done * row_bytes)  # what a killed run wrote by half
     file.seek(0, os.SEEK_END)
 
     def write(number: int, grade: Result) -> None:
         if isinstance(grade, RecordError):
             raise UngradableError(str(grade), number) from grade
+        texts.add(grade)
         file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
 
     try:

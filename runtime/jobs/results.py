@@ -21,11 +21,7 @@ def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
     """The fields that grading adds to a record."""
     fields: dict[str, Any] = {"choice": grade.choice, "confidence": grade.confidence} if grade.choices else {}
     fields |= {"score": grade.score, "probabilities": grade.probabilities}
-    written = [{"feedback": each.text, "ended": each.ended, "named": each.named} for each in grade.feedback]
-    if len(written) == 1:
-        fields |= written[0]
-    elif written:
-        fields["feedbacks"] = written
+    fields |= feedback_fields(grade)
     if details:
         fields |= {
             "vanilla": grade.vanilla,
@@ -34,6 +30,12 @@ def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
             "tokens": grade.tokens,
         }
     return fields
+
+
+def feedback_fields(grade: Grade) -> dict[str, Any]:
+    """What the judge wrote: `feedback`, `ended` and `named`, or several as `feedbacks`; nothing if it did not."""
+    written = [{"feedback": each.text, "ended": each.ended, "named": each.named} for each in grade.feedback]
+    return written[0] if len(written) == 1 else {"feedbacks": written} if written else {}
 
 
 def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> dict[str, Any]:

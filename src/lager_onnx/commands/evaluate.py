@@ -73,7 +73,7 @@ def evaluate(
     from lager_onnx.analysis.evaluation import tables  # noqa: PLC0415
     from lager_onnx.analysis.evaluation.evaluate import compare  # noqa: PLC0415
     from lager_onnx.analysis.evaluation.evaluate import evaluate as evaluate_judge  # noqa: PLC0415
-    from lager_onnx.analysis.labels.labelled import gradable, labelled_logits  # noqa: PLC0415
+    from lager_onnx.analysis.labels.labelled import gradable, labelled_logits, written_feedback  # noqa: PLC0415
     from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
@@ -103,6 +103,8 @@ def evaluate(
         page = evaluation_page(first.spec, read.rows, labelled_logits(first, read.rows), found)
         write_file(html_file, page, source.path)
     click.echo(tables.as_text(found))
+    if not several and (feedback := written_feedback(first, read.rows)):
+        click.echo(f"what the judge wrote: {feedback}", err=True)
     if read.left_out:
         click.echo(read.describe(), err=True)
 
