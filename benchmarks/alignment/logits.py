@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from plan import LabelledSet, Prompt
 
-from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
+from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits, written_feedback
 from lager_onnx.analysis.labels.read import LabelledRecord, as_labelled
 from lager_onnx.models.scale import Scale
+from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.judge import Judge
 
 _SYSTEM = re.compile(r"<\|im_start\|>system\n.*?<\|im_end\|>\n", re.DOTALL)
@@ -29,6 +30,7 @@ class Graded:
         groups: of every record.
         criteria: of every record, "" where it has none.
         seconds: that grading took, of those records that the last run graded.
+        named: whether the judge's feedback named a grade, of every record; none of a judge that wrote none.
     """
 
     judge: str
@@ -38,6 +40,7 @@ class Graded:
     groups: list[str]
     criteria: npt.NDArray[np.str_]
     seconds: float
+    named: npt.NDArray[np.bool_]
 
     def at(self, records: npt.NDArray[np.intp]) -> "Graded":
         """Some of the records."""
@@ -60,7 +63,7 @@ def load(path: Path) -> Graded:
     with np.load(path) as held:
         labelled = Labelled(held["logits"].astype(np.float64), held["labels"], held["values"])
         groups = [str(group) for group in held["groups"]]
-        return Graded(judge, data, prompt, labelled, groups, held["criteria"], float(held["seconds"]))
+        return Graded(judge, data, prompt, labelled, groups, held["criteria"], float(held["seconds"]), held["named"])
 
 
 def grade(judge: Judge, data: LabelledSet, source: Path, prompt: Prompt, groups: int | None, target: Path) -> None:
@@ -75,14 +78,21 @@ def grade(judge: Judge, data: LabelledSet, source: Path, prompt: Prompt, groups:
         target: file to write.
     """
     judge = _asked(judge.with_template(prompt.template), prompt)
+    judge = judge.with_reasoning(Reasoning() if prompt.reasoning else None)
     rows = _some(_labelled(source, data, judge.spec.scale), groups)
     start = time.perf_counter()
     found = labelled_logits(judge, rows, target.parent / "partial")
     np.savez(
         target, logits=found.logits.astype(np.float32), labels=found.labels, values=found.values,
         groups=[row.group for row in rows], criteria=[str(row.record.get("criterion", "")) for row in rows],
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start, named=_named(judge, rows, target.parent / "partial"),
     )  # fmt: skip
+
+
+def _named(judge: Judge, rows: list[LabelledRecord], folder: Path) -> npt.NDArray[np.bool_]:
+    written = written_feedback(judge, rows, folder)
+    lines = written.read_text(encoding="utf-8").splitlines() if written else []
+    return np.array([json.loads(line)["named"] is not None for line in lines], dtype=bool)
 
 
 def _asked(judge: Judge, prompt: Prompt) -> Judge:

@@ -19,12 +19,14 @@ class Prompt:
         template: a built-in's name, or a file.
         answer_prefix: another one than the judge's.
         system: whether the system turn stays that the checkpoint's chat template adds by itself.
+        reasoning: whether the judge writes feedback before it grades.
     """
 
     name: str
     template: str
     answer_prefix: str | None = None
     system: bool = True
+    reasoning: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,5 +77,8 @@ PROMPTS: Final = (
 )
 # The sets whose prompt is to be chosen, and how many groups of their records are graded under every prompt.
 CHOSEN_ON: Final = {"newsroom": 105, "vicuna_eval": 40}
+# With reasoning beside without, on the same records.
+REASONING: Final = (DEFAULT, Prompt("reasoning", "reasoning", reasoning=True))
+REASONED_ON: Final = CHOSEN_ON
 # Groups that float32 judges grade, to be set beside int8: every eighth. (Every seventh would be of one system.)
 IN_FLOAT32: Final = {"newsroom": 52}

@@ -19,13 +19,15 @@ from typing import Any
 import click
 from figures import figures
 from logits import Graded, file_of, grade, load
-from plan import CHOSEN_ON, DEFAULT, IN_FLOAT32, JUDGES, PROMPTS, SETS, LabelledSet, Prompt
+from plan import CHOSEN_ON, DEFAULT, IN_FLOAT32, JUDGES, PROMPTS, REASONED_ON, REASONING, SETS, LabelledSet, Prompt
 from prompts import prompt_tables
+from reasoning import reasoning_tables
 from tables import precision_tables, tables
 from tqdm import tqdm
 
 from lager_onnx.runtime.judge import Judge
 
+_PARTS = ("prompts", "sets", "float32", "reasoning")
 _FIND = Path(__file__).parent.parent.parent / "samples" / "find_checkpoint.py"
 
 
@@ -47,6 +49,7 @@ class Task:
     def judge_folder(self, folder: Path) -> Path:
         """The judge; another one for every scale."""
         own = "" if self.data.scale == "1-5" else f"-{self.data.name}"
+        own += "-writing" if self.part == "reasoning" else ""
         return folder.parent / f"{self.judge}-{self.precision}{own}"
 
 
@@ -59,14 +62,16 @@ def tasks(judge: str) -> Iterator[Task]:
         yield Task(judge, "int8", data, data.prompt or DEFAULT, None, "sets")
     for name, groups in IN_FLOAT32.items():
         yield Task(judge, "fp32", SETS[name], SETS[name].prompt or DEFAULT, groups, "float32")
+    for name, groups in REASONED_ON.items():
+        for prompt in REASONING:
+            yield Task(judge, "int8", SETS[name], prompt, groups, "reasoning")
 
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--judge", "judges", multiple=True, type=click.Choice(JUDGES), default=JUDGES, help="All by default.")
 @click.option(
-    "--part", "parts", multiple=True, type=click.Choice(["prompts", "sets", "float32"]),
-    default=("prompts", "sets", "float32"), help="All by default.",
+    "--part", "parts", multiple=True, type=click.Choice(_PARTS), default=_PARTS, help="All by default.",
 )  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("judges/alignment"), show_default=True)
 def main(data: Path, judges: tuple[str, ...], parts: tuple[str, ...], folder: Path) -> None:
@@ -88,6 +93,7 @@ def main(data: Path, judges: tuple[str, ...], parts: tuple[str, ...], folder: Pa
     found = [_figures(each, folder) for each in tqdm(sets, "figures", unit=" judges on a set")]
     lines = [
         *prompt_tables(graded.get("prompts", [])), *tables(found), *precision_tables(sets, graded.get("float32", [])),
+        *reasoning_tables(graded.get("reasoning", [])),
     ]  # fmt: skip
     (folder / "tables.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     click.echo(f"{folder / 'tables.md'}: {len(lines)} lines", err=True)
@@ -108,6 +114,7 @@ def _exported(task: Task, folder: Path) -> Path:
     if not (path / "judge.json").exists():
         checkpoint = subprocess.run([sys.executable, _FIND, task.judge], check=True, stdout=subprocess.PIPE, text=True)
         options = ["--precision", task.precision, "--scale", task.data.scale]
+        options += ["--reasoning"] if task.part == "reasoning" else []
         lager = Path(sys.executable).with_name("lager")
         subprocess.run([lager, "export", checkpoint.stdout.strip(), path, *options], check=True, stdout=sys.stderr)
     return path

@@ -42,7 +42,7 @@ _ACROSS: Final = {
 
 def tables(found: Found) -> Iterator[str]:
     """All tables of what `figures` found, in the order of the plan."""
-    ordered = sorted(found, key=lambda each: (list(SETS).index(each["data"]), _size(each["judge"])))
+    ordered = sorted(found, key=lambda each: (list(SETS).index(each["data"]), size_of(each["judge"])))
     for data in dict.fromkeys(each["data"] for each in ordered):
         judges = [each for each in ordered if each["data"] == data]
         names, first = [each["judge"] for each in judges], judges[0]
@@ -50,16 +50,16 @@ def tables(found: Found) -> Iterator[str]:
         for title, part in (("Spearman (95% interval)", "agreement"), ("F1 of the unanswerable", "F1")):
             if part in first:
                 rows = {row: [each[part].get(row, "") for each in judges] for row in first[part]}
-                yield from _table([title, *names], rows)
+                yield from table([title, *names], rows)
     cells = {f"{each['data']}, {each['judge']}": each for each in ordered}
     for title, columns in _ACROSS.items():
         yield f"## {title}\n"
         rows = {name: [each["left out"][column] for column in columns.values()] for name, each in cells.items()}
-        yield from _table(["set, judge", *columns], rows)
+        yield from table(["set, judge", *columns], rows)
     yield "## With so many labels, Spearman left out: mean of five ways to draw them (smallest to largest)\n"
     curves = {f"{name}, {size}": cell for name, each in cells.items() for size, cell in each["few labels"].items()}
     recipes = list(next(iter(curves.values()), {}))
-    yield from _table(["set, judge, labels", *recipes], {name: list(cell.values()) for name, cell in curves.items()})
+    yield from table(["set, judge, labels", *recipes], {name: list(cell.values()) for name, cell in curves.items()})
     yield from _mean_leads(ordered)
 
 
@@ -76,12 +76,12 @@ def precision_tables(graded: Sequence[Graded], in_float32: Sequence[Graded]) -> 
     """Judges in float32 beside the same in int8, on the same records."""
     columns = ["set, judge", "float32", "int8", "of the two with each other", "apart, of the scale", "records"]
     rows = {}
-    for wide in sorted(in_float32, key=lambda each: _size(each.judge)):
+    for wide in sorted(in_float32, key=lambda each: size_of(each.judge)):
         narrow = next((each for each in graded if (each.data, each.judge) == (wide.data, _int8(wide.judge))), None)
         if narrow:
             rows[f"{wide.data}, {wide.judge}"] = _precisions(wide, narrow.of_groups(set(wide.groups)))
     yield "## int8 beside float32, the same records\n"
-    yield from _table(columns, rows)
+    yield from table(columns, rows)
 
 
 def _precisions(wide: Graded, narrow: Graded) -> list[str]:
@@ -96,7 +96,8 @@ def _precisions(wide: Graded, narrow: Graded) -> list[str]:
     return [*map(str, found), str(same), f"{apart:.2%}", str(len(wide.groups))]
 
 
-def _table(columns: Sequence[str], rows: dict[str, list[str]]) -> Iterator[str]:
+def table(columns: Sequence[str], rows: dict[str, list[str]]) -> Iterator[str]:
+    """A Markdown table: its columns, and its rows by the first."""
     yield _line(columns)
     yield "|---" * len(columns) + "|"
     for name, cells in rows.items():
@@ -108,7 +109,8 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _size(judge: str) -> int:
+def size_of(judge: str) -> int:
+    """A judge's place in the order of their sizes."""
     return JUDGES.index(judge.rsplit("-", 1)[0])
 
 
