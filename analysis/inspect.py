@@ -16,6 +16,7 @@ def describe(spec: JudgeSpec) -> str:
         "scale": f"{spec.scale}, tokens {' '.join(map(repr, spec.score_tokens))}",
         "precision": spec.precision + (", products in 16 bits too" if spec.arithmetic != "fp32" else ""),
         "template": spec.template.name,
+        "reasoning": "writes feedback before it grades, where asked" if spec.writing else "",
         "longest prompt": f"{spec.context_length} tokens",
         "against PyTorch": _parity(spec),
         "against float32": _agreement(spec),

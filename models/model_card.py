@@ -20,6 +20,7 @@ added with one weight a layer ({weights_origin}) and turned into the expected sc
 | prompt template | {template} |
 | answer prefix and score tokens | `{answer_prefix}` {score_tokens} |
 | longest prompt | {context_length} tokens |
+| feedback before the grade (`--reasoning`) | {writes} |
 | {verified} | {parity} |
 | agreement with its float32 form | {agreement} |
 
@@ -53,6 +54,7 @@ def model_card(spec: JudgeSpec) -> str:
         answer_prefix=spec.chat.answer_prefix,
         score_tokens=" ".join(f"`{token}`" for token in spec.score_tokens),
         context_length=spec.context_length,
+        writes="written by the judge" if spec.writing else "read from a record, not written",
         parity=parity,
         verified=_verified(spec),
         agreement=_agreement(spec),

@@ -55,7 +55,7 @@ def smollm2_judge(smollm2_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     from lager_onnx.export import export_judge
 
     judge = tmp_path_factory.mktemp("smollm2") / "judge"
-    export_judge(smollm2_checkpoint, judge)
+    export_judge(smollm2_checkpoint, judge, reasoning=True)
     return judge
 
 

@@ -117,6 +117,13 @@ def test_an_interrupted_evaluation_goes_on_with_text_and_logits(
     assert not list(cache.glob("*partial*"))
 
 
+def test_it_is_said_whether_a_judge_writes(judge: Path, tiny_judge: Path) -> None:
+    shown, others = (run("inspect", folder).output for folder in (judge, tiny_judge))
+    assert "writes feedback before it grades" in shown
+    assert "feedback" not in others
+    assert "(`--reasoning`) | written by the judge |" in (judge / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_judge_that_cannot_write_says_how_to_make_one(tiny_judge: Path, records: Path) -> None:
     for command in ("score", "evaluate", "tune"):
         refused = run(command, tiny_judge, records, *FLAGS)

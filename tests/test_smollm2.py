@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from lager_onnx import Judge
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.runtime.decode import Decoder, Text, Written
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records import read_rows
 from lager_onnx.runtime.session import open_session, run_graph
@@ -36,7 +39,9 @@ def test_the_graph_keeps_its_contract(smollm2_judge: Path) -> None:
         "logits": ("FLOAT", ["batch", "5"]),
         "layer_logits": ("FLOAT", ["batch", "62", "5"]),
     }
-    assert [value.name for value in graph.outputs[4:6]] == ["present.0.key", "present.0.value"]
+    names = [value.name for value in graph.outputs[4:]]
+    assert names[0] == "next_token_logits"
+    assert names[1:3] == ["present.0.key", "present.0.value"]
 
 
 def test_the_vocabulary_is_in_the_embedding_only(smollm2_judge: Path) -> None:
@@ -44,7 +49,8 @@ def test_the_vocabulary_is_in_the_embedding_only(smollm2_judge: Path) -> None:
     with_vocabulary = [name for name, value in graph.initializers.items() if 49152 in value.shape]
     assert with_vocabulary == ["model.embed_tokens.weight"]
     assert list(graph.initializers["lager.unembedding"].shape or ()) == [576, 5]
-    assert all(49152 not in (value.shape or ()) for node in graph for value in node.outputs)
+    made = [value.name for node in graph for value in node.outputs if 49152 in (value.shape or ())]
+    assert made == ["next_token_logits"]
     # 134.5 million parameters, cosines and sines of 8,192 positions for 32 pairs of channels, and nothing twice
     expected = 4 * (134.515e6 + 2 * 8192 * 32)
     assert (smollm2_judge / "model.onnx_data").stat().st_size == pytest.approx(expected, rel=0.0005)
@@ -97,6 +103,38 @@ def test_the_judge_tells_good_from_bad_in_most_pairs(judge: Judge) -> None:
     pairs = [(name, f"{name.removesuffix('1')}2") for name in scores if name.endswith("-1")]
     assert len(pairs) == 10
     assert sum(scores[good] > scores[bad] for good, bad in pairs[:5]) >= 4
+
+
+def test_it_writes_what_transformers_writes(judge: Judge, smollm2_judge: Path, smollm2_checkpoint: Path) -> None:
+    records = [row.record for row in read_rows(str(SAMPLE))][:4]
+    encoder = PromptEncoder(smollm2_judge, judge.spec)
+    prompts = [encoder.opening_ids(encoder.turns(record)) for record in records]
+    gaps: list[list[float]] = [[] for _ in prompts]
+
+    def text(prompt: list[int], gaps: list[float]) -> Text:
+        def choose(logits: np.ndarray) -> int:
+            second, first = np.partition(logits, -2)[-2:]
+            gaps.append(float(first - second))
+            return int(logits.argmax())
+
+        return Text(prompt, 48, choose, lambda _: False, lambda _: prompt)
+
+    session = open_session(smollm2_judge / "model.onnx", device="cpu").session
+    decoder = Decoder(session, slots=3, tokens=1024, chunk_tokens=256, packed=False)
+    done = dict(decoder.run(enumerate(map(text, prompts, gaps))))
+    model = AutoModelForCausalLM.from_pretrained(
+        smollm2_checkpoint.parent, gguf_file=smollm2_checkpoint.name, dtype=torch.float32
+    ).eval()
+    for number, prompt in enumerate(prompts):
+        given, result = torch.tensor([prompt]), done[number]
+        with torch.inference_mode():
+            expected = model.generate(
+                given, attention_mask=torch.ones_like(given), max_new_tokens=48, do_sample=False, eos_token_id=None,
+                pad_token_id=0,
+            )[0, len(prompt) :].tolist()  # fmt: skip
+        assert isinstance(result, Written)
+        differ = [at for at in range(48) if result.tokens[at] != expected[at]]
+        assert not differ or gaps[number][differ[0]] < 1e-4  # a near-tie
 
 
 def test_a_layer_of_the_graph_has_few_nodes(smollm2_judge: Path) -> None:
