@@ -1,5 +1,6 @@
 """Lets a judge write feedback before it grades: the paper's condition with reasoning."""
 
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +62,8 @@ class FeedbackWriter:
         self._encoder, self._reasoning = encoder, reasoning
         writing = encoder.spec.writing
         self._end_tokens = frozenset(writing.end_tokens if writing else ())
-        self._prefix = encoder.spec.chat.answer_prefix.strip()
+        # Judges write "Score: 4" where they were asked for "score: 4".
+        self._prefix = re.compile(re.escape(encoder.spec.chat.answer_prefix.strip()), re.IGNORECASE)
 
     def write(
         self, engine: Engine, window: Sequence[Prepared]
@@ -100,11 +102,11 @@ class FeedbackWriter:
         """What the tokens say that were written for a record."""
         count, ended = len(written), self._end(written)
         text = self._encoder.decode(written[:-1] if ended == "end" else written)
-        before, prefix, behind = text.partition(self._prefix)
+        before, *behind = self._prefix.split(text, maxsplit=1)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
         labels = sorted(scale.labels, key=len, reverse=True)
-        named = next((label for label in labels if prefix and behind.strip().startswith(label)), None)
-        return Feedback(before.strip(), "prefix" if prefix else ended, named, count)
+        named = next((label for label in labels if behind and behind[0].strip().startswith(label)), None)
+        return Feedback(before.strip(), "prefix" if behind else ended, named, count)
 
     def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
         try:
@@ -157,5 +159,5 @@ class FeedbackWriter:
     def _ended(self, written: list[int]) -> bool:
         if written[-1] in self._end_tokens:
             return True
-        _, prefix, behind = self._encoder.decode(written).partition(self._prefix)
-        return bool(prefix) and (bool(behind.strip()) or len(behind) > _BLANKS)
+        _, *behind = self._prefix.split(self._encoder.decode(written), maxsplit=1)
+        return bool(behind) and (bool(behind[0].strip()) or len(behind[0]) > _BLANKS)

@@ -45,6 +45,7 @@ def written(
     [
         (" good\nscore: 4 and more", False, "good", "prefix", "4"),
         (" good\nscore: 4", False, "good", "prefix", "4"),
+        (" good\n\nScore: 4", False, "good", "prefix", "4"),
         (" good\nscore: x", False, "good", "prefix", None),
         (" good\nscore:", True, "good", "prefix", None),
         (" good bad", True, "good bad", "end", None),
