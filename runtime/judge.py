@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
-import numpy as np
 from tqdm import tqdm
 
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import GradingError, RecordError
-from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
+from lager_onnx.runtime.as_grade import as_grade, mean_grade
 from lager_onnx.runtime.batching import windows
 from lager_onnx.runtime.engines.base import Engine, Outputs
 from lager_onnx.runtime.engines.open import open_judge_engine
@@ -274,49 +273,9 @@ class Judge:
             elif isinstance(outputs, RecordError):
                 yield outputs
             elif isinstance(outputs, list):
-                yield self._mean(prepared, outputs)
+                yield mean_grade(self.spec, prepared, outputs)
             elif outputs is not None:
-                yield self._as_grade(prepared, outputs)
-
-    def _mean(self, prepared: Prepared, written: list[tuple[Outputs, Feedback]]) -> Grade | RecordError:
-        """The mean of the grades behind several feedbacks."""
-        grades = list[Grade]()
-        for outputs, _ in written:
-            grade = self._as_grade(prepared, outputs)
-            if isinstance(grade, RecordError):
-                return grade
-            grades.append(grade)
-        return replace(
-            grades[0],
-            score=float(np.mean([grade.score for grade in grades])),
-            distribution=np.mean([grade.distribution for grade in grades], axis=0, dtype=np.float32),
-            layer_logits=np.mean([grade.layer_logits for grade in grades], axis=0, dtype=np.float32),
-            tokens=prepared.tokens + sum(feedback.tokens for _, feedback in written),
-            feedback=tuple(feedback for _, feedback in written),
-        )
-
-    def _as_grade(self, prepared: Prepared, outputs: Outputs) -> Grade | RecordError:
-        if not all(np.isfinite(array).all() for array in outputs.values()):
-            return RecordError(
-                f"the judge's numbers for this prompt of {prepared.tokens} tokens are not finite: its weights are "
-                f"damaged, or {self.spec.arithmetic} is too narrow for them. Export it again, with --precision fp32 or "
-                "bf16"
-            )
-        layer_logits, question = outputs["layer_logits"], prepared.question
-        if question is None or (question.scale == self.spec.scale and not question.choice):
-            score, distribution = float(outputs["score"]), outputs["probabilities"]
-        else:  # without calibration, which is learned for the judge's own scale
-            asked = layer_logits[:, : len(question.scale.labels)]
-            distribution = softmax(aggregate(np.asarray(self.spec.layer_weights), asked)).astype(np.float32)
-            score = float(expected_score(distribution, np.asarray(question.scale.values)))
-        return Grade(
-            score=score,
-            distribution=distribution,
-            layer_logits=layer_logits,
-            scale=question.scale if question else self.spec.scale,
-            tokens=prepared.tokens,
-            choices=question.texts if question and question.choice else (),
-        )
+                yield as_grade(self.spec, prepared, outputs)
 
 
 def _judged(record: Record, fields: Mapping[str, str]) -> Record | RecordError:
