@@ -105,6 +105,15 @@ def read(session: onnxruntime.InferenceSession, prompt: list[int]) -> np.ndarray
     return found
 
 
+def test_texts_behind_one_prompt_prefill_it_once(writing_judge: Path) -> None:
+    session = open_session(writing_judge / "model.onnx", device="cpu").session
+    prompt = [*SHARED, *SHARED, *SHARED]
+    text = Text(prompt, 5, lambda logits: int(logits.argmax()), lambda _: False, lambda _: RecordError("not graded"))
+    decoder = Decoder(session, slots=4, tokens=140, chunk_tokens=64)
+    assert len(dict(decoder.run(enumerate([text] * 6)))) == 6
+    assert decoder.tokens <= len(prompt) + 5 * 16 + 6 * 4  # of a prompt that is there, the last 16 tokens run again
+
+
 def test_a_text_that_needs_more_room_to_be_graded_gets_it(writing_judge: Path) -> None:
     session = open_session(writing_judge / "model.onnx", device="cpu").session
     prompt, longer = SHARED, list(range(90))
