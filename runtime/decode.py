@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 import onnxruntime
@@ -42,12 +43,16 @@ class Written:
 
 @dataclass
 class _Slot:
-    """A place in the batch, with a part of the KV cache; what is written there."""
+    """A place in the batch, with a part of the KV cache; what is written there, nothing while it rests."""
 
     prefill: Prefill
     number: int = -1
     text: Text | None = None
     written: list[int] = field(default_factory=list)
+
+    def rest(self) -> None:
+        """Is free for the next text."""
+        self.text, self.written = None, []
 
 
 class Decoder:
@@ -126,15 +131,15 @@ class Decoder:
                     yield from self._done(slot)
         finally:
             for slot in self._slots:
-                slot.text = None
+                slot.rest()
 
     def _begin(self, slot: _Slot, text: Text) -> None:
-        def shared(other: _Slot) -> int:
-            return common_prefix(other.prefill.cached, text.prompt)
-
-        nearest = max(self._slots, key=shared)
-        if shared(nearest) > shared(slot):
-            slot.prefill.copy_cache(nearest.prefill, shared(nearest))
+        own = common_prefix(slot.prefill.cached, text.prompt)
+        shared, nearest = max(
+            ((common_prefix(other.prefill.cached, text.prompt), other) for other in self._slots), key=itemgetter(0)
+        )
+        if shared > own:
+            slot.prefill.copy_cache(nearest.prefill, shared)
         slot.written = [text.choose(slot.prefill.next_logits(text.prompt))]
 
     def _done(self, slot: _Slot) -> Iterator[tuple[int, Written | RecordError]]:
@@ -142,13 +147,12 @@ class Decoder:
         text, written = slot.text, slot.written
         if text is None or not (len(written) == text.limit or text.ended(written)):
             return
-        slot.text = None
+        slot.rest()
         graded = text.graded(written)
         if isinstance(graded, RecordError):
             yield slot.number, graded
         else:
-            outputs = self._prefill_for(slot, graded).grade(graded)
-            yield slot.number, Written(written, {name: array[0] for name, array in outputs.items()})
+            yield slot.number, Written(written, self._prefill_for(slot, graded).grade_one(graded))
 
     def _prefill_for(self, slot: _Slot, prompt: list[int]) -> Prefill:
         """The slot's, or one with more room: the tokens of a text may be more than those that were written."""
@@ -159,8 +163,8 @@ class Decoder:
         rows = max(self._fewest, 1 + max(number for number, slot in enumerate(self._slots) if slot.text is not None))
         slots = self._slots[:rows]
         binding = self._binding(rows)
-        last = [slot.written[-1:] if slot.text is not None else [0] for slot in slots]
-        lengths = [len(slot.prefill.cached) + (len(slot.written) - 1 if slot.text is not None else 0) for slot in slots]
+        last = [slot.written[-1:] or [0] for slot in slots]
+        lengths = [len(slot.prefill.cached) + max(0, len(slot.written) - 1) for slot in slots]
         bind_input(binding, INPUT_IDS, np.asarray(last, dtype=np.int64))
         bind_input(binding, PAST_LENGTH, np.asarray(lengths, dtype=np.int32))
         with grading_errors(rows, max(lengths)):

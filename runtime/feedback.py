@@ -100,13 +100,14 @@ class FeedbackWriter:
 
     def feedback(self, turns: Turns, written: list[int]) -> Feedback:
         """What the tokens say that were written for a record."""
-        count, ended = len(written), self._end(written)
-        text = self._encoder.decode(written[:-1] if ended == "end" else written)
+        at_end = written[-1] in self._end_tokens
+        text = self._encoder.decode(written[:-1] if at_end else written)
         before, *behind = self._prefix.split(text, maxsplit=1)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
         labels = sorted(scale.labels, key=len, reverse=True)
         named = next((label for label in labels if behind and behind[0].strip().startswith(label)), None)
-        return Feedback(before.strip(), "prefix" if behind else ended, named, count)
+        ended: Literal["prefix", "end", "limit"] = "prefix" if behind else "end" if at_end else "limit"
+        return Feedback(before.strip(), ended, named, len(written))
 
     def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
         try:
@@ -139,9 +140,6 @@ class FeedbackWriter:
             return self._encoder.ids(replace(turns, feedback=feedback.text))
         except RecordError as error:
             return error
-
-    def _end(self, written: list[int]) -> Literal["end", "limit"]:
-        return "end" if written[-1] in self._end_tokens else "limit"
 
     def _choice(self, prompt: list[int], sample: int) -> Callable[[Array], int]:
         """How the next token is chosen from the logits of all."""

@@ -75,6 +75,10 @@ class Prefill:
         # Copied: an OrtValue's numpy() may look into memory that the next run writes to.
         return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
 
+    def grade_one(self, prompt: list[int]) -> dict[str, Array]:
+        """`grade`, without the batch axis."""
+        return {name: array[0] for name, array in self.grade(prompt).items()}
+
     def next_logits(self, prompt: list[int]) -> Array:
         """The logits of the token behind a prompt, of all tokens, (tokens,); the judge must be one that writes.
 

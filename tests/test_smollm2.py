@@ -10,10 +10,11 @@ from transformers import AutoModelForCausalLM
 
 from lager_onnx import Judge
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.decode import Decoder, Text, Written
+from lager_onnx.runtime.decode import Decoder
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records import read_rows
 from lager_onnx.runtime.session import open_session, run_graph
+from support.greedy import write_as_transformers
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "responses.jsonl"
 
@@ -109,32 +110,13 @@ def test_it_writes_what_transformers_writes(judge: Judge, smollm2_judge: Path, s
     records = [row.record for row in read_rows(str(SAMPLE))][:2]
     encoder = PromptEncoder(smollm2_judge, judge.spec)
     prompts = [encoder.opening_ids(encoder.turns(record)) for record in records]
-    gaps: list[list[float]] = [[] for _ in prompts]
-
-    def text(prompt: list[int], gaps: list[float]) -> Text:
-        def choose(logits: np.ndarray) -> int:
-            second, first = np.partition(logits, -2)[-2:]
-            gaps.append(float(first - second))
-            return int(logits.argmax())
-
-        return Text(prompt, 24, choose, lambda _: False, lambda _: prompt)
-
     session = open_session(smollm2_judge / "model.onnx", device="cpu").session
     decoder = Decoder(session, slots=3, tokens=1024, chunk_tokens=256, packed=False)
-    done = dict(decoder.run(enumerate(map(text, prompts, gaps))))
     model = AutoModelForCausalLM.from_pretrained(
         smollm2_checkpoint.parent, gguf_file=smollm2_checkpoint.name, dtype=torch.float32
     ).eval()
-    for number, prompt in enumerate(prompts):
-        given, result = torch.tensor([prompt]), done[number]
-        with torch.inference_mode():
-            expected = model.generate(
-                given, attention_mask=torch.ones_like(given), max_new_tokens=24, do_sample=False, eos_token_id=None,
-                pad_token_id=0,
-            )[0, len(prompt) :].tolist()  # fmt: skip
-        assert isinstance(result, Written)
-        differ = [at for at in range(24) if result.tokens[at] != expected[at]]
-        assert not differ or gaps[number][differ[0]] < 1e-4  # a near-tie
+    results, _ = write_as_transformers(decoder, model, prompts, 24)
+    assert [len(result.tokens) for result in results] == [24, 24]
 
 
 def test_a_layer_of_the_graph_has_few_nodes(smollm2_judge: Path) -> None:

@@ -77,6 +77,8 @@ def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path |
 
 def written_feedback(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Path | None:
     """The JSON lines that say what a judge wrote when `labelled_logits` were made; None for one that only grades."""
+    if judge.reasoning is None:
+        return None
     path = feedback_path(judge, [row.record for row in rows], folder or cache_folder())
     return path if path.exists() else None
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.lock import try_lock
 
 Array = npt.NDArray[np.float32]
+
+_FEEDBACK: Final = ".feedback.jsonl"
 
 
 class UngradableError(RecordError):
@@ -57,13 +59,10 @@ def layer_logits(
             path.replace(partial)
         if not path.exists():
             with _own_or_shared(partial) as file:
-                own = Path(file.name)
-                with closing(
-                    _FeedbackFile(own.with_name(f"{own.name}.feedback") if judge.reasoning else None)
-                ) as texts:
+                with closing(_FeedbackFile(Path(f"{file.name}.feedback") if judge.reasoning else None)) as texts:
                     _fill(file, texts, judge, records, row_bytes, batch_tokens)
-                    texts.move(feedback_path(judge, records, folder))
-                own.replace(path)
+                    texts.move(path.with_suffix(_FEEDBACK))
+                Path(file.name).replace(path)
         return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -71,7 +70,7 @@ def layer_logits(
 
 def feedback_path(judge: Judge, records: Sequence[Mapping[str, Any]], folder: Path) -> Path:
     """Where the JSON lines stand that say what a judge wrote for records, one each."""
-    return folder / f"{_key(judge, records)}.feedback.jsonl"
+    return folder / f"{_key(judge, records)}{_FEEDBACK}"
 
 
 def _own_or_shared(partial: Path) -> IO[bytes]:

@@ -28,14 +28,14 @@ def figures(graded: Graded) -> dict[str, Any]:
     found: dict[str, Any] = {
         "judge": graded.judge, "data": graded.data, "prompt": graded.prompt,
         "records": len(graded.groups), "groups": len(set(graded.groups)),
-        "agreement": _agreement(graded),
+        "agreement": agreement(graded),
         "left out": _tuning(graded),
         "few labels": learning_curve(graded),
     }  # fmt: skip
     return found | ({"F1": _f1(graded)} if graded.data == "self_aware" else {})
 
 
-def _agreement(graded: Graded) -> dict[str, str]:
+def agreement(graded: Graded) -> dict[str, str]:
     """Every method's correlation with the labels, and by how much LAGER leads."""
     data, resamples = graded.labelled, Resamples.of_groups(graded.groups)
 

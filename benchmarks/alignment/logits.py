@@ -17,6 +17,7 @@ from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.judge import Judge
 
+_UNNAMED = np.zeros(0, dtype=bool)  # of files from before judges wrote, too
 _SYSTEM = re.compile(r"<\|im_start\|>system\n.*?<\|im_end\|>\n", re.DOTALL)
 
 
@@ -45,7 +46,10 @@ class Graded:
     def at(self, records: npt.NDArray[np.intp]) -> "Graded":
         """Some of the records."""
         groups = [self.groups[record] for record in records]
-        return replace(self, labelled=self.labelled.at(records), groups=groups, criteria=self.criteria[records])
+        named = self.named[records] if self.named.size else self.named
+        return replace(
+            self, labelled=self.labelled.at(records), groups=groups, criteria=self.criteria[records], named=named
+        )
 
     def of_groups(self, groups: set[str]) -> "Graded":
         """The records of some groups."""
@@ -63,7 +67,9 @@ def load(path: Path) -> Graded:
     with np.load(path) as held:
         labelled = Labelled(held["logits"].astype(np.float64), held["labels"], held["values"])
         groups = [str(group) for group in held["groups"]]
-        return Graded(judge, data, prompt, labelled, groups, held["criteria"], float(held["seconds"]), held["named"])
+        return Graded(
+            judge, data, prompt, labelled, groups, held["criteria"], float(held["seconds"]), held.get("named", _UNNAMED)
+        )
 
 
 def grade(judge: Judge, data: LabelledSet, source: Path, prompt: Prompt, groups: int | None, target: Path) -> None:

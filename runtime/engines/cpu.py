@@ -166,7 +166,7 @@ class CoreEngine:
             if behind is not None:
                 prefill.copy_cache(behind)
             for prompt in prompts:
-                yield graded_by(prefill, prompt)
+                yield prefill.grade_one(prompt)
 
     def _whole_group(self, prompts: list[list[int]], *, behind: Prefill) -> list[Outputs]:
         return list(self._grade_group(prompts, behind=behind))
@@ -175,9 +175,9 @@ class CoreEngine:
         self._pack_when_worth_it(sum(map(len, prompts)))
         if len(prompts) <= self._cores or not self._packing.every_core:
             for prompt in prompts:
-                yield graded_by(self._all_cores, prompt)
+                yield self._all_cores.grade_one(prompt)
             return
-        yield graded_by(self._all_cores, prompts[0])
+        yield self._all_cores.grade_one(prompts[0])
         parts = [prompts[1 + core :: self._cores] for core in range(self._cores)]
         futures = [self._pool.submit(self._whole_group, part, behind=self._all_cores) for part in parts]
         try:
@@ -245,8 +245,3 @@ class CoreEngine:
         finally:
             with self._borrowing:
                 self._prefills.append(prefill)
-
-
-def graded_by(prefill: Prefill, prompt: list[int]) -> Outputs:
-    """The graph's outputs for a prompt, without the batch axis."""
-    return {name: array[0] for name, array in prefill.grade(prompt).items()}

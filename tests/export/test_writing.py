@@ -7,7 +7,6 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
-import torch
 from transformers import AutoModelForCausalLM
 
 from lager_onnx import Judge
@@ -16,13 +15,13 @@ from lager_onnx.export import export_judge
 from lager_onnx.models.errors import ExportError, GradingError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.runtime.decode import Decoder, Text, Written
+from lager_onnx.runtime.decode import Decoder
 from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.prefill import Prefill
 from lager_onnx.runtime.session import open_session
+from support.greedy import write_as_transformers
 from support.tiny import HEAD, PHI, VARIANTS, make_checkpoint
 
-NEAR_TIE = 1e-4  # between the two largest logits
 TOKENS = 24
 RECORDS = [{"instruction": "Count.", "response": "good " * number} for number in (1, 4, 30)]
 
@@ -34,33 +33,11 @@ def test_it_writes_what_transformers_writes(variant: str, tmp_path: Path) -> Non
     assert spec.parity is not None
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attn_implementation="eager").eval()
     session = open_session(tmp_path / "judge" / "model.onnx", device="cpu").session
-    random, ties = np.random.default_rng(0), 0
+    random = np.random.default_rng(0)
     prompts = [random.integers(0, model.config.vocab_size, length).tolist() for length in (1, 7, 90)]
-    gaps: list[list[float]] = [[] for _ in prompts]
-
-    def text(prompt: list[int], gaps: list[float]) -> Text:
-        def choose(logits: np.ndarray) -> int:
-            second, first = np.sort(logits)[-2:]
-            gaps.append(float(first - second))
-            return int(logits.argmax())
-
-        return Text(prompt, TOKENS, choose, lambda _: False, lambda _: prompt)
-
     decoder = Decoder(session, slots=2, tokens=90 + TOKENS, chunk_tokens=64)
-    done = dict(decoder.run(enumerate(map(text, prompts, gaps))))
-    for number, prompt in enumerate(prompts):
-        length, result = len(prompt), done[number]
-        assert isinstance(result, Written)
-        with torch.inference_mode():
-            given = torch.tensor([prompt])
-            expected = model.generate(
-                given, attention_mask=torch.ones_like(given), max_new_tokens=TOKENS, do_sample=False,
-                eos_token_id=None, pad_token_id=0,
-            )[0, length:].tolist()  # fmt: skip
-        pairs = zip(result.tokens, expected, strict=True)
-        differ = next((at for at, (got, wanted) in enumerate(pairs) if got != wanted), None)
-        assert differ is None or gaps[number][differ] < NEAR_TIE
-        ties += differ is not None
+    results, ties = write_as_transformers(decoder, model, prompts, TOKENS)
+    for prompt, result in zip(prompts, results, strict=True):
         graded = Prefill(session, chunk_tokens=64).grade(prompt)["layer_logits"][0]  # of the text, nothing is left
         np.testing.assert_array_equal(result.outputs["layer_logits"], graded)
     assert ties <= 1
