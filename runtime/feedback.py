@@ -11,6 +11,7 @@ from typing import Final, Literal
 import numpy as np
 
 from lager_onnx.models.errors import RecordError
+from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.decode import Text, Written
 from lager_onnx.runtime.engines.base import Engine, Outputs
 from lager_onnx.runtime.grade import Feedback
@@ -104,10 +105,8 @@ class FeedbackWriter:
         text = self._encoder.decode(written[:-1] if at_end else written)
         before, *behind = self._prefix.split(text, maxsplit=1)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
-        labels = sorted(scale.labels, key=len, reverse=True)
-        named = next((label for label in labels if behind and behind[0].strip().startswith(label)), None)
         ended: Literal["prefix", "end", "limit"] = "prefix" if behind else "end" if at_end else "limit"
-        return Feedback(before.strip(), ended, named, len(written))
+        return Feedback(before.strip(), ended, _last_label(text, scale), len(written))
 
     def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
         try:
@@ -159,3 +158,10 @@ class FeedbackWriter:
             return True
         _, *behind = self._prefix.split(self._encoder.decode(written), maxsplit=1)
         return bool(behind) and (bool(behind[0].strip()) or len(behind[0]) > _BLANKS)
+
+
+def _last_label(text: str, scale: Scale) -> str | None:
+    """Judges write "Grade: 4" or "4." as well; a 4 in 4.5 or 40 is none."""
+    labels = "|".join(re.escape(label) for label in sorted(scale.labels, key=len, reverse=True))
+    found = re.findall(rf"(?<![\w.,-])(?:{labels})(?!\w|[.,]\d)", text)
+    return found[-1] if found else None

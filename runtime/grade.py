@@ -20,7 +20,7 @@ class Feedback:
     Attributes:
         text: up to the answer prefix.
         ended: at the answer prefix, at an end token, or at the limit.
-        named: the label that the judge itself wrote behind the prefix, if any.
+        named: the last label of the scale in all that the judge wrote, the grade behind the prefix with it, if any.
         tokens: how many were written.
     """
 

@@ -71,10 +71,10 @@ def test_parity_is_stored(smollm2_judge: Path) -> None:
 
 
 def test_a_record_scores_the_same_whatever_batch_it_lands_in(judge: Judge) -> None:
-    records = [row.record for row in read_rows(str(SAMPLE))]
+    records = [row.record for row in read_rows(str(SAMPLE))][::2]
     random = np.random.default_rng(5)
     alone = np.array([judge.score([record])[0].score for record in records])
-    for batch_tokens in (300, 1500, 100_000):
+    for batch_tokens in (300, 1000, 100_000):
         order = random.permutation(len(records))
         mixed = [grade.score for grade in judge.score([records[i] for i in order], batch_tokens=batch_tokens)]
         np.testing.assert_allclose(mixed, alone[order], atol=1e-5)
@@ -82,8 +82,10 @@ def test_a_record_scores_the_same_whatever_batch_it_lands_in(judge: Judge) -> No
 
 def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smollm2_judge: Path) -> None:
     criteria = ("correctness", "coherence", "relevance", "fluency", "conciseness")
-    records = [{**row.record, "criterion": name} for row in read_rows(str(SAMPLE)) for name in criteria]
-    shared = np.array([grade.layer_logits for grade in judge.score(records)])
+    some = [row.record for row in read_rows(str(SAMPLE))][:4]
+    records = [{**record, "criterion": name} for record in some for name in criteria]
+    grades = judge.score(records)
+    shared = np.array([grade.layer_logits for grade in grades])
     session = open_session(smollm2_judge / "model.onnx", device="cpu").session
     encoder = PromptEncoder(smollm2_judge, judge.spec)
     prompts = [encoder.ids(encoder.turns(record)) for record in records]
@@ -91,7 +93,7 @@ def test_what_prompts_share_is_read_once_and_changes_no_score(judge: Judge, smol
     expected = np.concatenate([outputs["layer_logits"] for outputs in alone])
     np.testing.assert_allclose(shared, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(
-        [grade.score for grade in judge.score(records)],
+        [grade.score for grade in grades],
         np.concatenate([outputs["score"] for outputs in alone]),
         atol=1e-4,
     )
