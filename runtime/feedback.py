@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -105,8 +105,13 @@ class FeedbackWriter:
         text = self._encoder.decode(written[:-1] if at_end else written)
         before, *behind = self._prefix.split(text, maxsplit=1)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
-        ended: Literal["prefix", "end", "limit"] = "prefix" if behind else "end" if at_end else "limit"
-        return Feedback(before.strip(), ended, _last_label(text, scale), len(written))
+        if behind:
+            labels = sorted(scale.labels, key=len, reverse=True)
+            named = next((label for label in labels if behind[0].strip().startswith(label)), None)
+            return Feedback(before.strip(), "prefix", named, len(written))
+        if at_end and (grade := _grade_at_the_end(text.strip(), scale)):
+            return Feedback(text.strip()[: grade.start()].strip(), "end", grade[1], len(written))
+        return Feedback(text.strip(), "end" if at_end else "limit", None, len(written))
 
     def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
         try:
@@ -160,8 +165,8 @@ class FeedbackWriter:
         return bool(behind) and (bool(behind[0].strip()) or len(behind[0]) > _BLANKS)
 
 
-def _last_label(text: str, scale: Scale) -> str | None:
-    """Judges write "Grade: 4" or "4." as well; a 4 in 4.5 or 40 is none."""
+def _grade_at_the_end(text: str, scale: Scale) -> re.Match[str] | None:
+    """A last sentence or line that ends in a grade: "Grade: 4", "So it gets a 4 out of 5." or "4"; not in 4.5 or 40."""
     labels = "|".join(re.escape(label) for label in sorted(scale.labels, key=len, reverse=True))
-    found = re.findall(rf"(?<![\w.,-])(?:{labels})(?!\w|[.,]\d)", text)
-    return found[-1] if found else None
+    scale_behind = r"(?:\s*(?:/|out of|of)\s*\w+)?"
+    return re.search(rf"(?:^|(?<=[.!?\n]))[^.!?\n]*?(?<![\w.,-])({labels}){scale_behind}\W*$", text)

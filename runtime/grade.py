@@ -18,9 +18,9 @@ class Feedback:
     """What a judge has written.
 
     Attributes:
-        text: up to the answer prefix.
+        text: up to the answer prefix, or to the last sentence if that names the grade.
         ended: at the answer prefix, at an end token, or at the limit.
-        named: the last label of the scale in all that the judge wrote, the grade behind the prefix with it, if any.
+        named: the label of the grade that the judge gave itself: behind the prefix, or at the end of its text.
         tokens: how many were written.
     """
 
