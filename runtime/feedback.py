@@ -168,5 +168,5 @@ class FeedbackWriter:
 def _grade_at_the_end(text: str, scale: Scale) -> re.Match[str] | None:
     """A last sentence or line that ends in a grade: "Grade: 4", "So it gets a 4 out of 5." or "4"; not in 4.5 or 40."""
     labels = "|".join(re.escape(label) for label in sorted(scale.labels, key=len, reverse=True))
-    scale_behind = r"(?:\s*(?:/|out of|of)\s*\w+)?"
-    return re.search(rf"(?:^|(?<=[.!?\n]))[^.!?\n]*?(?<![\w.,-])({labels}){scale_behind}\W*$", text)
+    sentence = r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:[^.!?\n]|[.!?](?=\S))*?"
+    return re.search(rf"{sentence}(?<![\w.,-])({labels})(?:\s*(?:/|out of|of)\s*\w+)?\W*$", text)

@@ -53,6 +53,7 @@ def written(
         (" good. 1 and 3.\n4/5", True, "good. 1 and 3.", "end", "4"),
         (" good. Grade: **3**", True, "good.", "end", "3"),
         (" good. Grade: 3", False, "good. Grade: 3", "limit", None),  # cut, it may be 3.5
+        (" good. At 3.5 points it gets a 4.", True, "good.", "end", "4"),
         (" 3", True, "", "end", "3"),
         (" 2 good", True, "2 good", "end", None),
         (" 3 good\nscore: 4", False, "3 good", "prefix", "4"),
