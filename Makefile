@@ -17,7 +17,7 @@ judges/$(JUDGE)/judge.json: | $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/pytest
 
-# Apart, since counting lines makes exports a third slower.
+# Apart, since counting lines makes the tests a third slower.
 coverage: $(VENV)/.installed
 	$(BIN)/pytest --cov --cov-report=term
 

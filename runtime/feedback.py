@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from lager_onnx.models.errors import RecordError
-from lager_onnx.models.scale import Scale
 from lager_onnx.runtime.decode import Text, Written
 from lager_onnx.runtime.engines.base import Engine, Outputs
 from lager_onnx.runtime.grade import Feedback
@@ -102,16 +101,16 @@ class FeedbackWriter:
     def feedback(self, turns: Turns, written: list[int]) -> Feedback:
         """What the tokens say that were written for a record."""
         at_end = written[-1] in self._end_tokens
-        text = self._encoder.decode(written[:-1] if at_end else written)
+        text = self._encoder.decode(written[:-1] if at_end else written).strip()
         before, *behind = self._prefix.split(text, maxsplit=1)
         scale = turns.question.scale if turns.question else self._encoder.spec.scale
+        labels = "|".join(re.escape(label) for label in sorted(scale.labels, key=len, reverse=True))
         if behind:
-            labels = sorted(scale.labels, key=len, reverse=True)
-            named = next((label for label in labels if behind[0].strip().startswith(label)), None)
-            return Feedback(before.strip(), "prefix", named, len(written))
-        if at_end and (grade := _grade_at_the_end(text.strip(), scale)):
-            return Feedback(text.strip()[: grade.start()].strip(), "end", grade[1], len(written))
-        return Feedback(text.strip(), "end" if at_end else "limit", None, len(written))
+            named = re.match(labels, behind[0].strip())
+            return Feedback(before.strip(), "prefix", named[0] if named else None, len(written))
+        if at_end and (grade := _grade_at_the_end(text, labels)):
+            return Feedback(text[: grade.start()].strip(), "end", grade[1], len(written))
+        return Feedback(text, "end" if at_end else "limit", None, len(written))
 
     def _texts(self, prepared: Prepared) -> list[Text] | RecordError:
         try:
@@ -165,8 +164,7 @@ class FeedbackWriter:
         return bool(behind) and (bool(behind[0].strip()) or len(behind[0]) > _BLANKS)
 
 
-def _grade_at_the_end(text: str, scale: Scale) -> re.Match[str] | None:
+def _grade_at_the_end(text: str, labels: str) -> re.Match[str] | None:
     """A last sentence or line that ends in a grade: "Grade: 4", "So it gets a 4 out of 5." or "4"; not in 4.5 or 40."""
-    labels = "|".join(re.escape(label) for label in sorted(scale.labels, key=len, reverse=True))
     sentence = r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:[^.!?\n]|[.!?](?=\S))*?"
     return re.search(rf"{sentence}(?<![\w.,-])({labels})(?:\s*(?:/|out of|of)\s*\w+)?\W*$", text)
