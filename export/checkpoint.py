@@ -66,6 +66,7 @@ class Checkpoint:
     commit: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     oracle: ClassVar[str] = "PyTorch"
+    numbers: ClassVar[str] = "fp32"
 
     @property
     def config(self) -> Any:

@@ -54,5 +54,5 @@ def _cause_of_ours(error: BaseException) -> LagerError | None:
     while cause is not None:
         if isinstance(cause, LagerError):
             return cause
-        cause = cause.__cause__
+        cause = cause.__cause__ or cause.__context__
     return None

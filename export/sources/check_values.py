@@ -37,14 +37,17 @@ def check_values(content: Mapping[str, Any], kind: type[PretrainedConfig]) -> No
     for field, value in _floats("", content):
         if not math.isfinite(value):
             _refuse(field, value, "a finite number")
+    known = inspect.signature(kind.__init__).parameters
     for name in (*_COUNTS, *_MAYBE):
         value = content.get(name)
+        if not value and name not in known:  # such as no experts
+            continue
         if name in content and not (name in _MAYBE and value is None) and not (_is_int(value) and value > 0):
             _refuse(name, value, "a whole number, at least 1" + (", or null" if name in _MAYBE else ""))
     for name in _POSITIVE:
         if name in content and not (_is_number(content[name]) and content[name] > 0):
             _refuse(name, content[name], "a positive number")
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+    for name, parameter in known.items():
         value = content.get(name)
         if isinstance(value, str) and _is_number(parameter.default):
             _refuse(name, value, "a number, without quotation marks")

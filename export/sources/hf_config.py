@@ -78,7 +78,7 @@ def _by_layer_type(parameters: Mapping[str, Any], kind: str) -> tuple[Mapping[st
     if kind not in _BY_LAYER_TYPE:
         if whole and local and whole != local:
             raise CheckpointError(
-                f"config.json says {_NEW}.{_GLOBAL} = {whole!r} and .{_LOCAL} = {local!r}: {kind} has one for all layers"
+                f"config.json says {_NEW}.{_GLOBAL} = {whole!r} and .{_LOCAL} = {local!r}: {kind} has one for all"
             )
         return whole or local or {}, f"{_NEW}.{_GLOBAL if whole else _LOCAL}", {}
     found = {}

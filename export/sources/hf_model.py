@@ -55,11 +55,20 @@ def described(content: Mapping[str, Any]) -> Described:
     # An unknown null would stand where the model's code has a default of its own.
     text = {name: value for name, value in text.items() if value is not None or name in kind().__dict__}
     config = kind.from_dict(text)
+    _drop_pad_token(config)
     check_fit(text, config)
     refuse_unknown(text, config, model)
-    if not wrapped and kind is not LlamaConfig:
+    if not wrapped and content.get("model_type") != INTERNLM3:
         _check_architecture(content, model)
     return Described(config, model)
+
+
+def _drop_pad_token(config: PretrainedConfig) -> None:
+    """Pass over a pad token beyond the vocabulary: nothing is padded with it, but PyTorch insists."""
+    size = getattr(config, "vocab_size", None)
+    if isinstance(size, int) and isinstance(config.pad_token_id, int) and config.pad_token_id >= size:
+        logger.info("    pad_token_id = %d is none of the %d tokens: passed over", config.pad_token_id, size)
+        config.pad_token_id = None
 
 
 def _config_class(text: Mapping[str, Any]) -> type[PretrainedConfig]:

@@ -30,6 +30,8 @@ _OFF: Final = (None, False, 0, "", [], {})
 _ONE: Final = re.compile(r".*(multiplier|factor|scale|scaling|_mod)")
 # Off means something else than a Llama-like decoder does.
 _NOT_OFF: Final = re.compile(r"(is_)?causal|use_(rope|rotary).*|scale_attn.*|partial_rotary_factor|rotary_(pct|dim)")
+# What every configuration has, and no decoder that is read here.
+_NOT_HERE: Final = ("pruned_heads", "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size")
 # Other names of what a configuration has.
 _ALSO: Final = {
     "hidden_act": "hidden_activation", "hidden_activation": "hidden_act", "activation_function": "hidden_act",
@@ -53,7 +55,9 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
         CheckpointError: names the key, its value, and the class.
     """
     for key, value in content.items():
-        if _is_known(key, config, model) or _changes_nothing(key, value, content, config):
+        if key not in _NOT_HERE and _is_known(key, config, model):
+            continue
+        if _changes_nothing(key, value, content, config):
             continue
         raise CheckpointError(
             f"config.json says {key} = {_short(value)}, which {type(config).__name__} of transformers {installed} does "

@@ -120,6 +120,11 @@ class OnnxModel:
             raise CheckpointError(f"{self._path} has inputs that no decoder has: {', '.join(map(str, strange))}")
 
     @property
+    def numbers(self) -> str:
+        """See `Source`."""
+        return "fp16" if self._half else "fp32"
+
+    @property
     def embedding(self) -> tuple[int, int]:
         """Tokens and hidden size."""
         return int(self.config.vocab_size), int(self.config.hidden_size)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lager_onnx.export.sources.source import Source
-from lager_onnx.export.verify.raw_rope import raw_tables
+from lager_onnx.export.verify.raw_rope import raw_frequencies
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.families import family_of
 from lager_onnx.models.spec import JudgeSpec
@@ -19,9 +19,8 @@ from lager_onnx.models.spec import JudgeSpec
 logger = logging.getLogger(__name__)
 
 _POSITIONS: Final = 2048
-# Frequencies and angles are made in float32: an angle of a thousand is off by 1e-4.
-_LIMIT: Final = 2e-5
-_BY_POSITION: Final = 5e-7
+_ERRORS: Final = {"fp32": 5e-7, "fp16": 1e-3}  # of frequencies and angles, relative; and of cosines and sines
+_LEAST: Final = 2e-5  # of the latter
 
 Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
 
@@ -38,47 +37,35 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
         logger.warning("    %s has no rotary embedding that could be compared with its files", source.architecture)
         return
     try:
-        expected = raw_tables(source.facts, count)
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        expected = raw_frequencies(source.facts, count)
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise VerificationError(
             f"the rotary embedding of {source.name} cannot be computed from its files ({error!r}), so nothing tells "
             "whether they are read rightly. Nothing was kept"
         ) from error
     if expected is None:
-        logger.warning(
-            "    the files of %s do not say the size of a head: its rotary embedding is unchecked", source.name
-        )
+        logger.warning("    %s does not say the size of a head: its rotary embedding is unchecked", source.name)
         return
-    if family_of(source.architecture) is None and _sizes(got) != _sizes(expected):
+    sizes = [{len(frequencies) for frequencies, _ in expected.values()}, {cos.shape[1] for cos, _ in got.values()}]
+    if family_of(source.architecture) is None and sizes[0] != sizes[1]:
         logger.warning("    %s turns a part of a head that is not known: unchecked", source.architecture)
         return
-    _compare(source, got, expected)
-
-
-def _compare(source: Source, got: dict[str, Pair], expected: dict[str, Pair]) -> None:
     for kind in sorted({*got, *expected}):
-        if kind in got and kind in expected:
-            apart = _first_difference(got[kind], expected[kind])
-            if apart is None:
-                continue
-            where = f"from position {apart} on" if apart >= 0 else "in size"
-        else:
-            where = "in being there"
-        raise VerificationError(
-            f"the rotary embedding of {source.name} ({kind}) is another than its files say, {where}: its "
-            "configuration is read wrongly, so the judge would grade otherwise than the checkpoint. Nothing was kept"
-        )
+        both = kind in got and kind in expected
+        found = _difference(got[kind], *expected[kind], _ERRORS[source.numbers]) if both else ""
+        if found is not None:
+            raise VerificationError(
+                f"the rotary embedding of {source.name} ({kind}) is another than its files say{found}: its "
+                "configuration is read wrongly, so the judge would grade otherwise than the checkpoint. Nothing was kept"
+            )
 
 
-def _first_difference(got: Pair, expected: Pair) -> int | None:
-    """The first position at which they differ; -1 if their sizes do, None if they agree."""
-    if got[0].shape != expected[0].shape:
-        return -1
-    limit = _LIMIT + _BY_POSITION * np.arange(len(got[0]))
-    apart = np.maximum(*(np.abs(one - other).max(axis=1) for one, other in zip(got, expected, strict=True)))
-    beyond = np.flatnonzero(~(apart <= limit))  # so that a NaN counts
-    return int(beyond[0]) if len(beyond) else None
-
-
-def _sizes(tables: dict[str, Pair]) -> set[int]:
-    return {cos.shape[1] for cos, _ in tables.values()}
+def _difference(got: Pair, frequencies: npt.NDArray[np.float64], factor: float, error: float) -> str | None:
+    """Where cosines and sines are others than those of the frequencies; None if nowhere."""
+    angles = np.arange(len(got[0]))[:, None] * frequencies  # (positions, size / 2)
+    if got[0].shape != angles.shape:
+        return f", in size ({2 * got[0].shape[1]} dimensions, not {2 * angles.shape[1]})"
+    limit = factor * (max(error, _LEAST) + error * angles)
+    apart = np.maximum(np.abs(got[0] - factor * np.cos(angles)), np.abs(got[1] - factor * np.sin(angles)))
+    beyond = np.flatnonzero(~(apart <= limit).all(axis=1))  # so that a NaN counts
+    return f", from position {beyond[0]} on" if len(beyond) else None

@@ -1,4 +1,4 @@
-"""Cosines and sines of positions, computed from a raw config.json: a second witness of what the exporter reads.
+"""Frequencies of rotary embeddings, computed from a raw config.json: a second witness of what the exporter reads.
 
 It shares no code with the exporter's reading, and knows both the older form (`rope_theta`, `rope_scaling`) and that of
 transformers 5 (`rope_parameters`). Formulas: RoFormer (arXiv 2104.09864, eq. 15); linear, as kaiokendev's SuperHOT;
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Tables = dict[str, tuple[Array, Array]]
+Turning = tuple[Array, float]
 
 # What a configuration means that does not say it, from the models' documentation: base, and size of a head.
 _BASES: Final = {"mixtral": 1e6, "smollm3": 2e6, "gemma3_text": 1e6, "gemma3": 1e6}
@@ -45,27 +45,20 @@ class Rope:
     divisors: Array | None = None
 
 
-def raw_tables(raw: Mapping[str, Any], count: int) -> Tables | None:
-    """Cosines and sines of the positions 0 to `count` - 1 by kind of layer, each (count, size / 2); None if unsure.
+def raw_frequencies(raw: Mapping[str, Any], count: int) -> dict[str, Turning] | None:
+    """Return what a prompt of `count` tokens is turned by, by kind of layer; None if the size of a head is not said.
+
+    The first is the angle of one position, (size / 2,), the second what cosines and sines are multiplied by.
 
     Args:
         raw: config.json as it is.
-        count: no more than the original context.
+        count: tokens.
 
     Raises:
         ValueError: the file says a kind of scaling for which no formula is here.
     """
     read = _read(raw)
-    return None if read is None else {kind: tables(rope, count) for kind, rope in read.items()}
-
-
-def tables(rope: Rope, count: int) -> tuple[Array, Array]:
-    """Cosines and sines, each (count, size / 2), multiplied by the attention factor."""
-    frequencies, factor = _frequencies(rope, count)
-    if rope.divisors is not None:
-        frequencies = frequencies / rope.divisors
-    angles = np.arange(count)[:, None] * frequencies[None]
-    return factor * np.cos(angles), factor * np.sin(angles)
+    return None if read is None else {kind: _frequencies(rope, count) for kind, rope in read.items()}
 
 
 def _read(raw: Mapping[str, Any]) -> dict[str, Rope] | None:
@@ -107,9 +100,10 @@ def _head_size(facts: Mapping[str, Any], kind: str) -> int | None:
     return hidden // heads if isinstance(hidden, int) and isinstance(heads, int) else None
 
 
-def _frequencies(rope: Rope, count: int) -> tuple[Array, float]:
-    """One frequency for every two dimensions, (size / 2,), and what cosines and sines are multiplied by."""
+def _frequencies(rope: Rope, count: int) -> Turning:
     plain = rope.base ** -(np.arange(0, rope.size, 2) / rope.size)
+    if rope.divisors is not None:
+        plain = plain / rope.divisors
     said = rope.scaling
     kind = said.get("rope_type") or said.get("type") or "default"
     if "short_factor" in said:  # under whatever name: su, yarn, longrope
@@ -125,7 +119,7 @@ def _frequencies(rope: Rope, count: int) -> tuple[Array, float]:
     raise ValueError(f"rope type {kind!r}")
 
 
-def _longrope(plain: Array, rope: Rope, count: int) -> tuple[Array, float]:
+def _longrope(plain: Array, rope: Rope, count: int) -> Turning:
     original = rope.original or rope.positions
     factors = np.asarray(rope.scaling["long_factor" if count > original else "short_factor"], np.float64)
     longer = rope.positions / original if rope.original else rope.scaling.get("factor", 1.0)
@@ -141,7 +135,7 @@ def _llama3(plain: Array, said: Mapping[str, Any]) -> Array:
     return (1 - share) * plain / said["factor"] + share * plain
 
 
-def _yarn(plain: Array, rope: Rope) -> tuple[Array, float]:
+def _yarn(plain: Array, rope: Rope) -> Turning:
     said = rope.scaling
     original = said.get("original_max_position_embeddings") or rope.positions
 
