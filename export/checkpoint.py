@@ -162,7 +162,18 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
             f"the tokeniser of {name} ({type(tokenizer).__name__}) has no fast version, so it cannot be written as "
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
+    _check_vocabulary(name, tokenizer.backend_tokenizer, len(model.get_input_embeddings().weight))
     return Checkpoint(name, model, tensors, tokenizer, files.commit, facts)
+
+
+def _check_vocabulary(name: str, tokenizer: Tokenizer, rows: int) -> None:
+    """Tokens that were added may be beyond the embedding: records that hold one are refused when they are graded."""
+    last = max(tokenizer.get_vocab(with_added_tokens=False).values(), default=0)
+    if last >= rows:
+        raise CheckpointError(
+            f"the tokeniser of {name} knows {last + 1} tokens, more than its embedding of {rows}: "
+            "they are not of one checkpoint. Copy tokenizer.json from the one whose weights these are"
+        )
 
 
 @contextmanager

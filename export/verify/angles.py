@@ -55,8 +55,8 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
         found = _difference(got[kind], *expected[kind], _ERRORS[source.numbers]) if both else ""
         if found is not None:
             raise VerificationError(
-                f"the rotary embedding of {source.name} ({kind}) is another than its files say{found}: its "
-                "configuration is read wrongly, so the judge would grade otherwise than the checkpoint. Nothing was kept"
+                f"the rotary embedding of {source.name} ({kind}) is another than its files say{found}: they are read "
+                "wrongly, so the judge would grade otherwise than the checkpoint. Nothing was kept"
             )
 
 

@@ -42,13 +42,14 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         pretraining_tp=2, use_sliding_window=False, sliding_window=None, layer_types=["full_attention"] * 2,
     ),
     "Qwen2.5": of(
-        "qwen2", "Qwen2ForCausalLM", max_window_layers=28, sliding_window=131072, use_sliding_window=False,
-        use_mrope=False,
+        "qwen2", "Qwen2ForCausalLM", max_window_layers=28, sliding_window=131072,
+        use_sliding_window=False, use_mrope=False,
     ),
     "Qwen3": of("qwen3", "Qwen3ForCausalLM", head_dim=16, max_window_layers=2, sliding_window=None),
     "Qwen3 MoE": of(
         "qwen3_moe", "Qwen3MoeForCausalLM", head_dim=16, max_window_layers=48, sliding_window=None,
-        decoder_sparse_step=1, use_sliding_window=False, mlp_only_layers=[], moe_intermediate_size=32, norm_topk_prob=True, num_experts=8,
+        decoder_sparse_step=1, use_sliding_window=False, mlp_only_layers=[], moe_intermediate_size=32,
+        norm_topk_prob=True, num_experts=8,
         num_experts_per_tok=2, output_router_logits=False, router_aux_loss_coef=0.001,
     ),
     "Mistral": of("mistral", "MistralForCausalLM", sliding_window=None, head_dim=16, attention_dropout=0.0),

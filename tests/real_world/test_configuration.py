@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -207,17 +208,18 @@ def test_the_context_of_longrope_is_the_original_one(tmp_path: Path) -> None:
     assert export_judge(at, tmp_path / "judge", template="brief").context_length == 128
 
 
-def test_a_partial_rotary_size_of_a_gguf_file_is_not_passed_over(tmp_path: Path) -> None:
-    """transformers does not read it of this architecture."""
+def test_a_gguf_file_whose_base_is_lost_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = make_tokenizer()
-    model, keys = make_model(*VARIANTS["llama"], len(tokenizer)), {"llama.rope.dimension_count": 8}
-    path = write_gguf(
-        tmp_path / "model.gguf",
-        model,
-        tokenizer,
-        keys={"llama.rope.dimension_count": 8, "llama.attention.key_length": 16},
-    )
-    with pytest.raises((VerificationError, CheckpointError), match=r"rotary embedding|shapes"):
+    path = write_gguf(tmp_path / "model.gguf", make_model(*VARIANTS["llama"], len(tokenizer)), tokenizer)
+    read = AutoConfig.from_pretrained
+
+    def losing(**where: Any) -> Any:
+        config = read(**where)
+        config.rope_theta = 5e5
+        return config
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", losing)
+    with pytest.raises(VerificationError, match=r"rotary embedding .* is another than its files say, from position"):
         export_judge(path, tmp_path / "judge", template="brief", verify_judge=False)
 
 
