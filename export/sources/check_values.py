@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
@@ -34,9 +34,9 @@ def check_values(content: Mapping[str, Any], kind: type[PretrainedConfig]) -> No
     Raises:
         CheckpointError: names the field, its value, and what it must be.
     """
-    for field, value in _floats("", content):
-        if not math.isfinite(value):
-            _refuse(field, value, "a finite number")
+    for field, number in _floats("", content):
+        if not math.isfinite(number):
+            _refuse(field, number, "a finite number")
     known = inspect.signature(kind.__init__).parameters
     for name in (*_COUNTS, *_MAYBE):
         value = content.get(name)
@@ -114,9 +114,9 @@ def _floats(field: str, value: Any) -> Iterator[tuple[str, float]]:
             yield from _floats(f"{field}[{index}]", each)
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

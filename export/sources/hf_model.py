@@ -55,16 +55,22 @@ def described(content: Mapping[str, Any]) -> Described:
     # An unknown null would stand where the model's code has a default of its own.
     text = {name: value for name, value in text.items() if value is not None or name in kind().__dict__}
     config = kind.from_dict(text)
-    _drop_pad_token(config)
     check_fit(text, config)
+    _settle(config)
     refuse_unknown(text, config, model)
     if not wrapped and content.get("model_type") != INTERNLM3:
         _check_architecture(content, model)
     return Described(config, model)
 
 
-def _drop_pad_token(config: PretrainedConfig) -> None:
-    """Pass over a pad token beyond the vocabulary: nothing is padded with it, but PyTorch insists."""
+def _settle(config: PretrainedConfig) -> None:
+    """Say what the models' code takes for granted.
+
+    That is the size of a head, without which scaled rotary embeddings fail in transformers 4.57, and a pad token within
+    the vocabulary: nothing is padded with it here, but PyTorch insists.
+    """
+    if getattr(config, "head_dim", 0) is None:
+        config.head_dim = config.hidden_size // config.num_attention_heads
     size = getattr(config, "vocab_size", None)
     if isinstance(size, int) and isinstance(config.pad_token_id, int) and config.pad_token_id >= size:
         logger.info("    pad_token_id = %d is none of the %d tokens: passed over", config.pad_token_id, size)

@@ -26,7 +26,7 @@ _HARMLESS: Final = re.compile(
 # Whether there are biases: the files' tensors say so, and each of them must have its place.
 _TENSORS_TELL: Final = re.compile(r"(.*_)?bias")
 # What is switched off, or multiplies by one.
-_OFF: Final = (None, False, 0, "", [], {})
+_OFF: Final[tuple[Any, ...]] = (None, False, 0, "", [], {})
 _ONE: Final = re.compile(r".*(multiplier|factor|scale|scaling|_mod)")
 # Off means something else than a Llama-like decoder does.
 _NOT_OFF: Final = re.compile(r"(is_)?causal|use_(rope|rotary).*|scale_attn.*|partial_rotary_factor|rotary_(pct|dim)")
@@ -76,7 +76,7 @@ def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) 
     ):
         return True
     classes = [each for each in kind.__mro__ if issubclass(each, PretrainedConfig)]
-    if key in kind.attribute_map or any(key in inspect.signature(each.__init__).parameters for each in classes):
+    if key in kind.attribute_map or any(key in inspect.signature(each).parameters for each in classes):
         return True
     modules = {inspect.getmodule(each) for each in (model, *classes) if each is not PretrainedConfig}
     reads = re.compile(rf"""config\.{re.escape(key)}\b|["']{re.escape(key)}["']""")

@@ -32,7 +32,7 @@ class Rope:
         base: theta.
         size: dimensions of a head that are turned.
         scaling: kind and numbers of what is done to the frequencies.
-        positions: the most that the checkpoint takes.
+        positions: the most that the checkpoint takes; None where its file does not say it.
         original: the most in training, where it is said.
         divisors: of every frequency, (size / 2,), where a file holds them.
     """
@@ -40,7 +40,7 @@ class Rope:
     base: float
     size: int
     scaling: Mapping[str, Any]
-    positions: int
+    positions: int | None
     original: int | None = None
     divisors: Array | None = None
 
@@ -72,7 +72,7 @@ def _read(raw: Mapping[str, Any]) -> dict[str, Rope] | None:
     partial = whole.get("partial_rotary_factor", facts.get("partial_rotary_factor"))
     size = _head_size(facts, kind)
     positions = facts.get("max_position_embeddings")
-    if size is None or not isinstance(positions, int):
+    if size is None:
         return None
     scaling = whole if set(whole) - {"rope_theta", "partial_rotary_factor"} else facts.get("rope_scaling") or {}
     rope = Rope(
@@ -108,7 +108,7 @@ def _frequencies(rope: Rope, count: int) -> Turning:
     kind = said.get("rope_type") or said.get("type") or "default"
     if "short_factor" in said:  # under whatever name: su, yarn, longrope
         return _longrope(plain, rope, count)
-    if kind == "default" or (kind == "dynamic" and count <= rope.positions):
+    if kind == "default" or (kind == "dynamic" and count <= (rope.positions or 0)):
         return plain, 1.0
     if kind == "linear":
         return plain / said["factor"], 1.0
@@ -121,6 +121,8 @@ def _frequencies(rope: Rope, count: int) -> Turning:
 
 def _longrope(plain: Array, rope: Rope, count: int) -> Turning:
     original = rope.original or rope.positions
+    if not original or not rope.positions:
+        raise ValueError("longrope without max_position_embeddings")
     factors = np.asarray(rope.scaling["long_factor" if count > original else "short_factor"], np.float64)
     longer = rope.positions / original if rope.original else rope.scaling.get("factor", 1.0)
     factor = 1.0 if longer <= 1 else math.sqrt(1 + math.log(longer) / math.log(original))
@@ -132,12 +134,15 @@ def _llama3(plain: Array, said: Mapping[str, Any]) -> Array:
     turns = said["original_max_position_embeddings"] * plain / (2 * math.pi)  # in the original context
     low, high = said["low_freq_factor"], said["high_freq_factor"]
     share = np.clip((turns - low) / (high - low), 0, 1)
-    return (1 - share) * plain / said["factor"] + share * plain
+    stretched: Array = (1 - share) * plain / said["factor"] + share * plain
+    return stretched
 
 
 def _yarn(plain: Array, rope: Rope) -> Turning:
     said = rope.scaling
     original = said.get("original_max_position_embeddings") or rope.positions
+    if not original:
+        raise ValueError("yarn without max_position_embeddings")
 
     def dimension(turns: float) -> float:
         """Of the frequency that turns so often in the original context."""

@@ -1,10 +1,13 @@
 """config.json: every key that changes the computation is understood or refused by name; published files pass."""
 
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lager_onnx.export.sources.hf_model import described
+from lager_onnx.export.verify.raw_rope import raw_frequencies
 from lager_onnx.models.errors import CheckpointError
 
 LLAMA: dict[str, Any] = {
@@ -69,6 +72,38 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         sliding_window_pattern=6, rope_scaling=None,
     )
     | {"hidden_act": "gelu_pytorch_tanh"},
+    "Gemma 3 4B": {  # it relies on the defaults of its class
+        "architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 255999, "eoi_token_index": 256000,
+        "eos_token_id": [1, 106], "image_token_index": 262144, "initializer_range": 0.02, "mm_tokens_per_image": 256,
+        "model_type": "gemma3", "torch_dtype": "bfloat16", "transformers_version": "4.50.0.dev0",
+        "text_config": {
+            "hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024,
+        },
+        "vision_config": {"hidden_size": 1152, "model_type": "siglip_vision_model", "vision_use_head": False},
+    },
+    "LLaVA 1.5": {
+        "architectures": ["LlavaForConditionalGeneration"], "ignore_index": -100, "image_token_index": 32000,
+        "model_type": "llava", "pad_token_id": 32001, "projector_hidden_act": "gelu", "tie_word_embeddings": False,
+        "text_config": {
+            "_name_or_path": "lmsys/vicuna-7b-v1.5", "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+            "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "torch_dtype": "float16", "vocab_size": 32064,
+        },
+        "torch_dtype": "float16", "vision_config": {"hidden_size": 1024, "model_type": "clip_vision_model"},
+        "vision_feature_layer": -2, "vision_feature_select_strategy": "default", "vocab_size": 32064,
+    },
+    "Mistral Small 3.1": {
+        "architectures": ["Mistral3ForConditionalGeneration"], "image_token_index": 10, "model_type": "mistral3",
+        "multimodal_projector_bias": False, "projector_hidden_act": "gelu", "spatial_merge_size": 2,
+        "text_config": {
+            "attention_dropout": 0.0, "head_dim": 128, "hidden_act": "silu", "hidden_size": 5120, "use_cache": True,
+            "initializer_range": 0.02, "intermediate_size": 32768, "max_position_embeddings": 131072,
+            "model_type": "mistral", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-05, "rope_theta": 1000000000.0, "sliding_window": None, "vocab_size": 131072,
+        },
+        "torch_dtype": "bfloat16", "vision_config": {"hidden_size": 1024, "model_type": "pixtral"},
+        "vision_feature_layer": -1,
+    },
     "Phi 3": of(
         "phi3", "Phi3ForCausalLM", auto_map={"AutoConfig": "configuration_phi3.Phi3Config"}, attention_bias=False,
         embd_pdrop=0.0, resid_pdrop=0.0, original_max_position_embeddings=256, sliding_window=2047, bos_token_id=1,
@@ -104,9 +139,16 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_are_read(name: str) -> None:
-    found = described(PUBLISHED[name]).config
+    """And their angles are those that the raw file leads to."""
+    found = described(PUBLISHED[name])
+    inside = PUBLISHED[name].get("text_config", PUBLISHED[name])
     for key in ("hidden_size", "num_hidden_layers", "rope_theta", "max_position_embeddings"):
-        assert getattr(found, key) == PUBLISHED[name][key]
+        assert getattr(found.config, key) == inside.get(key, getattr(found.config, key))
+    classes = vars(sys.modules[found.model.__module__])
+    rotary = next(made for kind, made in classes.items() if kind.endswith("RotaryEmbedding"))(found.config)
+    frequencies, factor = (raw_frequencies(PUBLISHED[name], 256) or {})["global"]
+    np.testing.assert_allclose(frequencies, rotary.inv_freq, rtol=1e-5)
+    assert factor == pytest.approx(rotary.attention_scaling)
 
 
 @pytest.mark.parametrize(

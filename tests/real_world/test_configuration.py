@@ -22,8 +22,9 @@ from lager_onnx.export.sources.hf_model import described
 from lager_onnx.export.verify.raw_rope import raw_frequencies
 from lager_onnx.models.errors import CheckpointError, VerificationError
 from support.gguf_file import write_gguf
-from support.tiny import HEAD, VARIANTS, make_checkpoint, make_model, make_tokenizer
+from support.tiny import HEAD, VARIANTS, make_checkpoint, make_internlm3, make_model, make_tokenizer
 
+FUSED = Path(__file__).parents[1] / "fixtures" / "fused"
 RECORDS = [{"instruction": "Name a prime.", "response": text} for text in ("Seven.", "Nine, I think.", "5")]
 SIZES = {
     "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100,
@@ -213,8 +214,8 @@ def test_a_gguf_file_whose_base_is_lost_fails(tmp_path: Path, monkeypatch: pytes
     path = write_gguf(tmp_path / "model.gguf", make_model(*VARIANTS["llama"], len(tokenizer)), tokenizer)
     read = AutoConfig.from_pretrained
 
-    def losing(**where: Any) -> Any:
-        config = read(**where)
+    def losing(*names: Any, **where: Any) -> Any:
+        config = read(*names, **where)
         config.rope_theta = 5e5
         return config
 
@@ -225,3 +226,22 @@ def test_a_gguf_file_whose_base_is_lost_fails(tmp_path: Path, monkeypatch: pytes
 
 def test_the_raw_facts_of_a_checkpoint_are_its_own_words(llama3: Path) -> None:
     assert load_checkpoint(str(llama3)).facts["rope_parameters"] == LLAMA3 | {"rope_theta": 10000.0}
+
+
+def test_an_onnx_decoder_is_compared_with_the_file_beside_it(tmp_path: Path) -> None:
+    """Whose attention reads tables that its maker computed."""
+    at = Path(shutil.copytree(FUSED / "qwen3", tmp_path / "decoder"))
+    theta = json.loads((at / "config.json").read_text())["rope_theta"]
+    new = edit(at, ("rope_theta", "rope_scaling"), rope_parameters={"rope_type": "default", "rope_theta": theta})
+    assert export_judge(new / "model.onnx", tmp_path / "judge", template="brief").parity is not None
+    edit(at, rope_parameters={"rope_type": "default", "rope_theta": 10 * theta})
+    with pytest.raises(VerificationError, match=r"rotary embedding .* is another than its files say, from position 1"):
+        export_judge(at / "model.onnx", tmp_path / "other", template="brief", verify_judge=False)
+
+
+def test_code_that_ships_with_a_checkpoint_must_read_the_positions_too(tmp_path: Path) -> None:
+    """An older class beside a file of transformers 5 passes its facts over."""
+    at, _ = make_internlm3(tmp_path / "checkpoint", qkv_bias=True, bias=False)
+    edit(at, ("rope_theta", "rope_scaling"), rope_parameters={"rope_type": "default", "rope_theta": 5e5})
+    with pytest.raises(VerificationError, match=r"rotary embedding .* is another than its files say"):
+        export_judge(at, tmp_path / "judge", template="brief", trust_remote_code=True)
