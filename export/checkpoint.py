@@ -1,9 +1,9 @@
 """Loads a checkpoint: a local Hugging Face directory, a `.gguf` file or a hub id."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -15,12 +15,9 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
@@ -28,13 +25,16 @@ from lager_onnx.export.rotary import Array, rotary_tables
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
 from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
+from lager_onnx.export.sources.gguf_rope import rope_facts
 from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
 from lager_onnx.export.sources.hf_chat import HfChat
+from lager_onnx.export.sources.hf_model import described
 from lager_onnx.export.sources.pretrained import load_pretrained
-from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
+from lager_onnx.export.sources.quantised import read_unquantised
+from lager_onnx.export.sources.refuse import refuse_config, refuse_files
 from lager_onnx.export.sources.strict import match_tensors
-from lager_onnx.export.sources.tensors import StateDict, Tensors
-from lager_onnx.export.sources.text_part import name_alone
+from lager_onnx.export.sources.tensors import Renamed, StateDict, Tensors
+from lager_onnx.export.sources.text_part import is_wrapped, name_alone
 from lager_onnx.export.sources.weight_files import open_weight_files
 from lager_onnx.export.steps import foreign_errors
 from lager_onnx.export.trace import trace
@@ -42,7 +42,6 @@ from lager_onnx.export.verify.oracle import oracle_layer_logits
 from lager_onnx.export.weights import Weight
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
-from lager_onnx.models.families.internlm3 import as_llama
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import JudgeSpec
 
@@ -57,6 +56,7 @@ class Checkpoint:
         tensors: the weights, under the names of the model's parameters; read one at a time.
         tokenizer: with a `tokenizers` object behind it.
         commit: of a hub id's snapshot.
+        facts: see `Source`.
     """
 
     name: str
@@ -64,7 +64,9 @@ class Checkpoint:
     tensors: Tensors
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     oracle: ClassVar[str] = "PyTorch"
+    numbers: ClassVar[str] = "fp32"
 
     @property
     def config(self) -> Any:
@@ -154,13 +156,24 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     refuse_files(files.folder, files.gguf)
     load = _from_gguf if files.gguf else _from_folder
     with foreign_errors(CheckpointError, f"cannot load the checkpoint {name}"), _silence():
-        model, tensors, tokenizer = load(files, trust_remote_code)
+        model, tensors, tokenizer, facts = load(files, trust_remote_code)
     if not tokenizer.is_fast:
         raise CheckpointError(
             f"the tokeniser of {name} ({type(tokenizer).__name__}) has no fast version, so it cannot be written as "
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
-    return Checkpoint(name, model, tensors, tokenizer, files.commit)
+    _check_vocabulary(name, tokenizer.backend_tokenizer, len(model.get_input_embeddings().weight))
+    return Checkpoint(name, model, tensors, tokenizer, files.commit, facts)
+
+
+def _check_vocabulary(name: str, tokenizer: Tokenizer, rows: int) -> None:
+    """Tokens that were added may be beyond the embedding: records that hold one are refused when they are graded."""
+    last = max(tokenizer.get_vocab(with_added_tokens=False).values(), default=0)
+    if last >= rows:
+        raise CheckpointError(
+            f"the tokeniser of {name} knows {last + 1} tokens, more than its embedding of {rows}: "
+            "they are not of one checkpoint. Copy tokenizer.json from the one whose weights these are"
+        )
 
 
 @contextmanager
@@ -174,7 +187,7 @@ def _silence() -> Iterator[None]:
         hf_logging.set_verbosity(before)
 
 
-Loaded = tuple[PreTrainedModel, Tensors, PreTrainedTokenizerBase]
+Loaded = tuple[PreTrainedModel, Tensors, PreTrainedTokenizerBase, Mapping[str, Any]]
 _NUMBERS: Final[dict[str, Any]] = {"dtype": torch.float32, "attn_implementation": "eager"}
 
 
@@ -188,33 +201,26 @@ def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
     model = skeleton(lambda: AutoModelForCausalLM.from_config(config, **_NUMBERS))
     check_header(reader, path, model)
     mend_tokenizer(reader, path, tokenizer.backend_tokenizer)
-    return model, match_tensors(GgufTensors(reader, model, path), model, path), tokenizer
+    return model, match_tensors(GgufTensors(reader, model, path), model, path), tokenizer, rope_facts(reader)
 
 
 def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
     folder, content = str(files.folder), refuse_config(files.folder)
-    architecture = next(iter(content.get("architectures") or [""]))
-    make: Callable[[], PreTrainedModel]
-    rename: Callable[[str], str | None] = str
-    tokenizer = None
+    tensors = open_weight_files(files.folder, name_alone if is_wrapped(content) else str)
+    plain = read_unquantised(content, tensors.types, files.folder)
     if trust_remote_code and "auto_map" in content:
+        if plain != content:
+            raise CheckpointError(f"{folder}: take quantization_config out of config.json, its weights are plain")
         options = {**_NUMBERS, "trust_remote_code": True}
         model = load_pretrained(partial(AutoModelForCausalLM.from_pretrained, folder, **options), files.folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-        return model, StateDict(model.state_dict()), tokenizer
-    if content.get("model_type") == INTERNLM3:  # a Llama whose own code is not needed
-        llama = LlamaConfig(**as_llama(content))
-        make = partial(LlamaForCausalLM._from_config, llama, **_NUMBERS)
-        tokenizer = _fast_tokenizer(files.folder)
-    elif architecture in TEXT_PARTS:
-        text = AutoConfig.from_pretrained(folder).get_text_config()
-        make = partial(MODEL_FOR_CAUSAL_LM_MAPPING[type(text)]._from_config, text, **_NUMBERS)
-        rename = name_alone
-    else:
-        config = AutoConfig.from_pretrained(folder)
-        make = partial(AutoModelForCausalLM.from_config, config, **_NUMBERS)
-    tensors, model = open_weight_files(files.folder, rename), skeleton(make)
-    return model, match_tensors(tensors, model, files.folder), tokenizer or AutoTokenizer.from_pretrained(folder)
+        loaded = StateDict(model.state_dict())
+        return model, Renamed(loaded, {name: name for name in loaded.shapes}), tokenizer, content
+    found = described(plain)
+    model = skeleton(partial(found.model._from_config, found.config, **_NUMBERS))
+    fast = _fast_tokenizer(files.folder) if content.get("model_type") == INTERNLM3 else None
+    tokenizer = fast or AutoTokenizer.from_pretrained(folder)
+    return model, match_tensors(tensors, model, files.folder), tokenizer, content
 
 
 def _fast_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -22,6 +22,7 @@ from lager_onnx.export.sources.open import open_source
 from lager_onnx.export.sources.source import Source
 from lager_onnx.export.steps import foreign_errors, step
 from lager_onnx.export.verify.agreement import check_agreement, check_file, check_unchanged, compare
+from lager_onnx.export.verify.angles import check_angles
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
@@ -112,6 +113,7 @@ def export_judge(
         )
         check_room(room, Path(judge_dir), max_memory)
         spec = describe(loaded, parsed_scale, prompt_template, lens, layers, answer_prefix, writes=reasoning)
+        check_angles(loaded, spec)
         scratch = folder.parent
         with step(f"Read the graph of {loaded.architecture}, {spec.num_layers} layers"):
             graph = loaded.graph(spec.score_token_ids, scratch)

@@ -35,6 +35,8 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
     except LagerError:
         raise
     except Exception as error:
+        if (ours := _cause_of_ours(error)) is not None:
+            raise ours from error
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise  # no fault of the user's files; whoever writes the judge says where there is no room
         reason = str(error).strip().rstrip(".") or type(error).__name__
@@ -44,3 +46,13 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
                 f"{what}: memory is short ({reason}). Close other programs, or use a larger machine"
             ) from error
         raise kind(f"{what}: {reason}{hint}") from error
+
+
+def _cause_of_ours(error: BaseException) -> LagerError | None:
+    """An error of ours that another library, which was calling us back, put into one of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, LagerError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

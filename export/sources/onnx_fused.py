@@ -4,7 +4,8 @@ from typing import Final
 
 import onnx_ir as ir
 
-from lager_onnx.export.weights import shape_of
+from lager_onnx.export.sources.source import Array
+from lager_onnx.export.weights import numpy_of, shape_of
 from lager_onnx.models.errors import CheckpointError
 
 _ATTENTION: Final = "GroupQueryAttention"
@@ -31,6 +32,34 @@ def check_fused(graph: ir.Graph, positions: int) -> None:
             rows = shape_of(table)[0] if table is not None else positions
             if rows < positions:
                 raise CheckpointError(f"{node.name} knows {rows} positions, config.json says {positions}")
+
+
+def fused_tables(graph: ir.Graph, positions: int) -> dict[str, tuple[Array, Array]]:
+    """Return the cosines and sines that attention nodes read, by kind of layer; nothing where none is fused.
+
+    Layers with a window read the local ones, where there are two kinds.
+    """
+    found: dict[str, tuple[Array, Array]] = {}
+    seen: dict[tuple[str | None, ...], str] = {}
+    for node in graph:
+        if node.op_type != _ATTENTION or len(node.inputs) < _INPUTS:
+            continue
+        pair = node.inputs[_INPUTS - 2 : _INPUTS]
+        if any(value is None for value in pair):
+            continue
+        names = tuple(value.name for value in pair if value is not None)
+        window = node.attributes.get("local_window_size")
+        local = window is not None and window.as_int() > 0
+        if names not in seen:
+            seen[names] = "local" if local else "global"
+            cos, sin = (numpy_of(value)[:positions].astype("float32") for value in pair)
+            found[seen[names]] = cos, sin
+        elif not local and seen[names] == "local":  # one kind for all layers, the first of which has a window
+            seen[names] = "global"
+            found["global"] = found.pop("local")
+    if list(found) == ["local"]:  # all layers have a window
+        found = {"global": found["local"]}
+    return found
 
 
 def name_sums(graph: ir.Graph) -> None:

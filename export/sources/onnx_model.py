@@ -16,11 +16,13 @@ from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.decoder.locate import locate
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
-from lager_onnx.export.sources.onnx_fused import check_fused, name_sums, split_norms
+from lager_onnx.export.sources.hf_config import understood
+from lager_onnx.export.sources.onnx_fused import check_fused, fused_tables, name_sums, split_norms
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
+from lager_onnx.export.sources.text_part import is_wrapped, text_content
 from lager_onnx.export.weights import Weight, narrowed
 from lager_onnx.models.errors import CheckpointError, ExportError, VerificationError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
@@ -49,12 +51,12 @@ def open_onnx(name: str) -> "OnnxModel":
     folder = path.parent
     # A subfolder onnx/, as the hub has it, has the other files beside it.
     beside = next((place for place in (folder, folder.parent) if (place / "config.json").exists()), folder)
-    config = _config(beside / "config.json")
+    config, facts = _config(beside / "config.json")
     try:
         tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
     except Exception as error:  # tokenizers raises Exception itself
         raise CheckpointError(f"{beside / 'tokenizer.json'} cannot be read ({error})") from error
-    found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer))
+    found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer), facts)
     found.check()
     return found
 
@@ -64,7 +66,16 @@ class OnnxModel:
 
     commit, oracle = "", "the model as it was given"
 
-    def __init__(self, name: str, path: Path, config: Any, tokenizer: Tokenizer, chat: PlainChat):
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        config: Any,
+        tokenizer: Tokenizer,
+        chat: PlainChat,
+        facts: Mapping[str, Any],
+    ):
+        self.facts = facts
         self.name, self.config, self.backend, self.chat = name, config, tokenizer, chat
         self._path = path
         self.architecture = str(config.architectures[0])
@@ -109,6 +120,11 @@ class OnnxModel:
             raise CheckpointError(f"{self._path} has inputs that no decoder has: {', '.join(map(str, strange))}")
 
     @property
+    def numbers(self) -> str:
+        """See `Source`."""
+        return "fp16" if self._half else "fp32"
+
+    @property
     def embedding(self) -> tuple[int, int]:
         """Tokens and hidden size."""
         return int(self.config.vocab_size), int(self.config.hidden_size)
@@ -126,8 +142,8 @@ class OnnxModel:
         return model
 
     def rotary_tables(self, positions: int) -> dict[str, tuple[Array, Array]]:
-        """See `Source.rotary_tables`."""
-        return rotary_tables(self._simplified(), positions)
+        """See `Source.rotary_tables`; of fused attention, the tables that its nodes read."""
+        return fused_tables(_read(self._path).graph, positions) or rotary_tables(self._simplified(), positions)
 
     def layer_logits(self, prompts: Sequence[list[int]], spec: JudgeSpec, rounded: Precision | None = None) -> Array:
         """See `Source.layer_logits`: the graph as it was given, run layer by layer, with hidden states as outputs."""
@@ -223,17 +239,19 @@ def _read(path: Path) -> ir.Model:
         raise CheckpointError(f"{path} is no ONNX model ({error})") from error
 
 
-def _config(path: Path) -> SimpleNamespace:
+def _config(path: Path) -> tuple[SimpleNamespace, dict[str, Any]]:
+    """What config.json says of the decoder, and its content as it is."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        config = SimpleNamespace(**(content.get("text_config") or {}) | content)
+        own = {name: content[name] for name in ("architectures", "model_type") if name in content}
+        config = SimpleNamespace(**understood(text_content(content) if is_wrapped(content) else content) | own)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): it must stand beside the ONNX file") from error
     if missing := [name for name in _NEEDED if not getattr(config, name, None)]:
         raise CheckpointError(f"{path} does not say {', '.join(missing)}")
     if config.model_type == INTERNLM3:
         config.architectures = ["LlamaForCausalLM"]
-    return config
+    return config, content
 
 
 def _round_matrices(graph: ir.Graph, precision: Precision, *, head: ir.Value | None) -> None:

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from lager_onnx.export.sources.text_part import TEXT_TYPES
 from lager_onnx.models.errors import CheckpointError
 
 _ADAPTER: Final = "adapter_config.json"
 _LFS: Final = b"version https://git-lfs"
+_TOKENISERS: Final = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "tokenization_*.py")
 _WEIGHTS: Final = ("*.safetensors", "*.bin", "*.gguf", "tokenizer.json")
-_QUANTISED: Final = "export the checkpoint that it was made from; for few bits, let --precision int8 or int4 round it"
 # Mixtures of experts whose decoder is traced densely and verified; see export/experts.py.
 _EXPERTS: Final = ("MixtralForCausalLM", "Qwen3MoeForCausalLM", "OlmoeForCausalLM")
 _EXPERT_COUNTS: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -37,6 +38,11 @@ def refuse_files(folder: Path, gguf: str | None) -> None:
             f"{folder} is a LoRA or PEFT adapter of {base!r}, or holds one ({_ADAPTER}): merge it first, with "
             "AutoPeftModelForCausalLM.from_pretrained(...).merge_and_unload().save_pretrained(...), and export that"
         )
+    if gguf is None and not any(file for pattern in _TOKENISERS for file in folder.glob(pattern)):
+        raise CheckpointError(
+            f"{folder} holds no tokenizer.json, so its texts cannot become tokens: copy it from the checkpoint that "
+            "this one was made from"
+        )
     for pattern in (gguf,) if gguf else _WEIGHTS:
         for file in sorted(folder.glob(pattern or "")):
             if file.is_file() and _starts(file, len(_LFS)) == _LFS:
@@ -49,22 +55,19 @@ def refuse_config(folder: Path) -> dict[str, Any]:
     """Looks at config.json, and returns its content.
 
     Raises:
-        CheckpointError: it is missing or broken, the weights are quantised, or the architecture is no causal language
-            model, or one whose text part cannot be taken out.
+        CheckpointError: it is missing or broken, or the architecture is no causal language model, or one whose text
+            part cannot be taken out.
     """
     config = _read(folder / "config.json")
-    quantisation = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
-    if quantisation:
-        method = quantisation.get("quant_method", "some method") if isinstance(quantisation, dict) else quantisation
-        raise CheckpointError(f"the weights of {folder} are quantised by {method}, which is not read: {_QUANTISED}")
-    architectures = config.get("architectures") or []
+    architectures = _architectures(config)
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if not architectures and "vision_config" in config:
+    sees = bool(config.get("vision_config"))
+    if not architectures and sees and config.get("model_type") not in TEXT_TYPES:
         architectures = [str(config.get("model_type"))]
     for name in architectures:
         if name in TEXT_PARTS:
             return config
-        if name.endswith(_NOT_TEXT) or ("vision_config" in config and name not in known):
+        if name.endswith(_NOT_TEXT) or (sees and name not in known and config.get("model_type") not in TEXT_TYPES):
             raise CheckpointError(
                 f"{name} sees images, and its text part cannot be taken out (that of {', '.join(TEXT_PARTS)} can): "
                 "export a checkpoint that holds the language model alone"
@@ -81,6 +84,13 @@ def refuse_config(folder: Path) -> dict[str, Any]:
             f"is not supported; {', '.join(_EXPERTS)} are"
         )
     return config
+
+
+def _architectures(config: dict[str, Any]) -> list[str]:
+    found = config.get("architectures") or []
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise CheckpointError(f"config.json says architectures = {found!r}; it must be a list of names")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

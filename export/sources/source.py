@@ -55,6 +55,8 @@ class Source(Protocol):
         chat: its chat template.
         embedding: (tokens, hidden).
         shapes: of its parameters, by name.
+        numbers: in which its rotary embedding is computed, "fp32" or "fp16".
+        facts: its configuration in the words of its own files, in the form of a config.json, for `check_angles`.
         oracle: what it is compared with, in words.
     """
 
@@ -76,6 +78,10 @@ class Source(Protocol):
     def embedding(self) -> tuple[int, int]: ...  # noqa: D102
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...  # noqa: D102
+    @property
+    def numbers(self) -> str: ...  # noqa: D102
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
 
     def graph(self, score_token_ids: tuple[int, ...], folder: Path) -> ir.Model:
         """The decoder's graph, whose logits are those of the score tokens, (batch, sequence, K).

@@ -1,5 +1,6 @@
 """A checkpoint's tensors, read from its files one at a time."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ class SafetensorsFiles:
     def __init__(self, files: Iterable[Path], rename: Callable[[str], str | None] = str):
         self._where: dict[str, tuple[Any, str]] = {}
         self.shapes: dict[str, Shape] = {}
+        self.types: dict[str, str] = {}  # as safetensors calls them, such as BF16
         for file in files:
             try:
                 opened = safe_open(file, framework="pt")
@@ -47,7 +49,8 @@ class SafetensorsFiles:
                 name = rename(stored)
                 if name is not None:
                     self._where[name] = opened, stored
-                    self.shapes[name] = tuple(opened.get_slice(stored).get_shape())  # type: ignore[no-untyped-call]
+                    part = opened.get_slice(stored)  # type: ignore[no-untyped-call]
+                    self.shapes[name], self.types[name] = tuple(part.get_shape()), str(part.get_dtype())
 
     def read(self, name: str, first: int = 0, end: int | None = None) -> torch.Tensor:
         """See `Tensors.read`."""
@@ -62,6 +65,7 @@ class StateDict:
     def __init__(self, tensors: Mapping[str, torch.Tensor]):
         self._tensors = tensors
         self.shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        self.types = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
 
     def read(self, name: str, first: int = 0, end: int | None = None) -> torch.Tensor:
         """See `Tensors.read`."""
@@ -86,7 +90,7 @@ def torch_files(files: Iterable[Path]) -> StateDict:
 
 
 class Renamed:
-    """Tensors under other names.
+    """Tensors under other names; one that holds NaN or infinite numbers is refused when it is read.
 
     Args:
         tensors: under theirs.
@@ -99,4 +103,19 @@ class Renamed:
 
     def read(self, name: str, first: int = 0, end: int | None = None) -> torch.Tensor:
         """See `Tensors.read`."""
-        return self._tensors.read(self._names[name], first, end)
+        tensor = self._tensors.read(self._names[name], first, end)
+        _check_finite(tensor, self._names[name])
+        return tensor
+
+
+def _check_finite(tensor: torch.Tensor, name: str) -> None:
+    """The smallest and the largest number tell, without a copy of the tensor."""
+    if not tensor.numel() or not tensor.is_floating_point():
+        return
+    smallest, largest = (float(each) for each in torch.aminmax(tensor))
+    if math.isnan(smallest) or math.isinf(smallest) or math.isinf(largest):
+        what = "what is no number (NaN)" if math.isnan(smallest) else "infinite numbers"
+        raise CheckpointError(
+            f"{name} holds {what}, so nothing can be computed with it: the checkpoint is damaged, or its training "
+            "overflowed. Export another one"
+        )

@@ -1,7 +1,13 @@
-"""Names of the language model inside a vision model."""
+"""The language model inside a vision model: its configuration, and the names of its tensors."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lager_onnx.models.errors import CheckpointError
+
+# The model type of a vision model's configuration, and that of the language model which it has by default.
+TEXT_TYPES: Final = {"gemma3": "gemma3_text", "mistral3": "mistral", "llava": "llama", "ministral3": "mistral"}
 
 # What its tensors are called there, before and since transformers 4.52, and what they are called in the model alone.
 _NAMES: Final = (
@@ -11,6 +17,57 @@ _NAMES: Final = (
 )
 # The rest of such a model: eyes, and what leads from them to the language model.
 _LEFT_OUT: Final = re.compile(r"^(model\.)?(vision_tower|multi_modal_projector)\.")
+
+# Said above text_config, they are of the whole model's file, or the text part's tensors decide.
+_OF_THE_WHOLE: Final = {
+    "dtype", "initializer_range", "torch_dtype", "transformers_version", "use_cache", "tie_word_embeddings",
+    "vocab_size", "pad_token_id", "bos_token_id",
+}  # fmt: skip
+_OWN: Final = {"text_config", "vision_config", "architectures", "auto_map", "model_type"}
+_OF_THE_EYES: Final = re.compile(
+    r"(image|vision|video|visual|mm|boi|eoi|projector|multimodal|spatial|ignore_index)(_.*)?"
+)
+
+
+def is_wrapped(content: Mapping[str, Any]) -> bool:
+    """Whether config.json is a vision model's, even where it has no eyes."""
+    return isinstance(content.get("text_config"), Mapping) or content.get("model_type") in TEXT_TYPES
+
+
+def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the language model alone.
+
+    That is `text_config`, with those facts which stand above it only; or all of config.json, where there is none.
+
+    Raises:
+        CheckpointError: a fact above `text_config` says something else than the one inside.
+    """
+    kind = content.get("model_type")
+    inside = content.get("text_config")
+    if not isinstance(inside, Mapping):
+        flat = {name: value for name, value in content.items() if name not in ("text_config", "vision_config")}
+        return flat | {"model_type": TEXT_TYPES.get(str(kind), kind)}
+    given = {name: value for name, value in inside.items() if value is not None}
+    text = {"model_type": TEXT_TYPES.get(str(kind), "llama")} | dict(inside)
+    text["model_type"] = TEXT_TYPES.get(text["model_type"], text["model_type"])
+    for name, value in content.items():
+        if name in _OWN or name.startswith("_") or _OF_THE_EYES.fullmatch(name) or value is None:
+            continue
+        if name == "eos_token_id" and name in given:
+            text[name] = _union(given[name], value)
+        elif name not in given:
+            text[name] = value
+        elif given[name] != value and name not in _OF_THE_WHOLE:
+            raise CheckpointError(
+                f"config.json says {name} = {value!r}, and {given[name]!r} in its text_config: take the wrong one out"
+            )
+    return text
+
+
+def _union(*ids: Any) -> Any:
+    found = [id_ for each in ids for id_ in (each if isinstance(each, list) else [each])]
+    unique = list(dict.fromkeys(found))
+    return unique if len(unique) > 1 else unique[0]
 
 
 def name_alone(name: str) -> str | None:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from lager_onnx.export.sources.tensors import SafetensorsFiles, Tensors, torch_files
+from lager_onnx.export.sources.tensors import SafetensorsFiles, StateDict, torch_files
 from lager_onnx.models.errors import CheckpointError
 
 _INDICES: Final = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLE: Final = ("model.safetensors", "pytorch_model.bin")
 
 
-def open_weight_files(folder: Path, rename: Callable[[str], str | None] = str) -> Tensors:
+def open_weight_files(folder: Path, rename: Callable[[str], str | None] = str) -> SafetensorsFiles | StateDict:
     """The tensors of a directory in Hugging Face format.
 
     Args:

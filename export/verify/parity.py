@@ -58,6 +58,12 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
     Raises:
         VerificationError: a difference over the limits of `PARITY`, or an output that is not finite.
     """
+    if not np.isfinite(expected).all():
+        row = spec.rows[int((~np.isfinite(expected)).any(axis=(0, 2)).argmax())]
+        raise VerificationError(
+            f"{source.oracle} itself gives layer logits that are not finite, first in {row}: a weight of {source.name} "
+            "holds infinite numbers, or the checkpoint overflows. Nothing was kept"
+        )
     parity = _compare(got, expected, spec, lengths)
     _check(parity, spec, source)
     logger.info(

@@ -137,7 +137,10 @@ def test_an_adapter_is_refused_with_the_way_out(checkpoint: Path) -> None:
 @pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes", "compressed-tensors", "fp8", "mxfp4"])
 def test_quantised_weights_are_refused_by_method(method: str, checkpoint: Path) -> None:
     configure(checkpoint, quantization_config={"quant_method": method})
-    refused(checkpoint, f"quantised by {method}.*--precision int8")
+    weights = checkpoint / "model.safetensors"
+    packed = {"model.layers.0.mlp.up_proj.weight": torch.zeros(48, 64, dtype=torch.uint8)}
+    save_file(load_file(weights) | packed, weights, metadata={"format": "pt"})
+    refused(checkpoint, f"quantised by {method} .*up_proj.*--precision int8")
 
 
 def test_files_that_are_not_there(checkpoint: Path) -> None:
