@@ -82,6 +82,6 @@ class Service:
         found: list[Grade] = []
         for number, result in enumerate(await self.results(records, field=field)):
             if isinstance(result, RecordError):
-                raise RequestError(str(result), field=f"{field}.{number}" if field else "") from result
+                raise RequestError(result.told("http"), field=f"{field}.{number}" if field else "") from result
             found.append(result)
         return found

@@ -30,8 +30,8 @@ _FEEDBACK: Final = ".feedback.jsonl"
 class UngradableError(RecordError):
     """A record that cannot be graded, and its number, from 0."""
 
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
+    def __init__(self, error: RecordError, number: int):
+        super().__init__(error.problem, error.cure)
         self.number = number
 
 
@@ -63,6 +63,8 @@ def layer_logits(
                     _fill(file, texts, judge, records, row_bytes, batch_tokens)
                     texts.move(path.with_suffix(_FEEDBACK))
                 Path(file.name).replace(path)
+        else:
+            judge.report_unread(records)  # as grading does
         return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -129,7 +131,7 @@ def _fill(
 
     def write(number: int, grade: Result) -> None:
         if isinstance(grade, RecordError):
-            raise UngradableError(str(grade), number) from grade
+            raise UngradableError(grade, number) from grade
         texts.add(grade)
         file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
 

@@ -30,7 +30,7 @@ async def answer(service: Service, body: Scored) -> dict[str, Any]:
         raise RequestError("'records' must be a list", field="records")
     found = await service.results(records, field="records")
     results = [
-        {"error": str(each)} if isinstance(each, RecordError) else result_fields(each, details=details)
+        {"error": each.told("http")} if isinstance(each, RecordError) else result_fields(each, details=details)
         for each in found
     ]
     tokens = sum(each.tokens for each in found if not isinstance(each, RecordError))
