@@ -265,7 +265,9 @@ class Judge:
         for grades in started:
             yield from grades
 
-    def submit(self, records: Iterable[Record], *, batch_tokens: int | None = None) -> Iterator[Grade | RecordError]:
+    def submit(
+        self, records: Iterable[Record | RecordError], *, batch_tokens: int | None = None
+    ) -> Iterator[Grade | RecordError]:
         """Starts to grade records and returns at once; what it returns gives their grades, in order, as they come.
 
         For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.

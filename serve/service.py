@@ -57,11 +57,11 @@ class Service:
         """K: how many levels or choices a question may have."""
         return len(self.spec.scale.labels)
 
-    async def results(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Result]:
+    async def results(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Result]:
         """Grades of records, and why others have none.
 
         Args:
-            records: as `Judge.score` takes them.
+            records: as `Judge.score` takes them; an error in the place of one that cannot be read.
             field: of the request that they came from, for messages.
 
         Raises:
@@ -73,7 +73,7 @@ class Service:
             )
         return await self.queue.grade(records, seconds=self.settings.limits.seconds)
 
-    async def grades(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Grade]:
+    async def grades(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Grade]:
         """Grades of records, all or none.
 
         Raises:

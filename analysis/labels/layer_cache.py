@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lager_onnx.models.errors import RecordError
+from lager_onnx.models.errors import RecordError, StoppedError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lager_onnx.runtime.files import cannot_write
 from lager_onnx.runtime.grade import Grade
@@ -138,7 +138,7 @@ def _fill(
     try:
         grade_all(
             judge, records[done:], write, done=done, total=len(records), batch_tokens=batch_tokens,
-            stopped="stopped. What was graded is kept, and the next run goes on from there",
+            stopped=StoppedError("stopped. What was graded is kept, and the next run goes on from there"),
         )  # fmt: skip
     finally:
         file.flush()

@@ -23,6 +23,11 @@ _GO_ON: Final = Cure(
     python="go on with resume=True, or start anew with overwrite=True",
 )
 
+_MAKE_ROOM: Final = Cure(
+    command="the rows before it are safe: make room and go on with --resume",
+    python="the rows before it are safe: make room and go on with resume=True",
+)
+
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
     """The fields that grading adds to a record."""
@@ -155,8 +160,7 @@ class ResultFile:
             self._stream.write(line + b"\n")
             self._stream.flush()
         except OSError as error:
-            hint = "; the rows before it are safe: make room and go on with --resume" if self.path else ""
-            raise cannot_write(self.path, error, hint) from error
+            raise cannot_write(self.path, error, _MAKE_ROOM if self.path else None) from error
 
     def __enter__(self) -> "ResultFile":
         return self

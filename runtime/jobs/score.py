@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, Literal
 
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.cure import Cure
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.loop import Result, grade_all
@@ -78,13 +79,13 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
         summary.seconds = time.perf_counter() - start
         return f"{summary.tokens / summary.seconds:.0f} tokens/s"
 
-    hint = f"; go on with --resume -o {shown(results.path)}" if results.path else ""
+    go_on = Cure(command=f"go on with --resume -o {shown(results.path or '')}", python="go on with resume=True")
     grade_all(
         judge,
         (_record(row, options) for row in for_records),
         write,
         done=summary.resumed,
-        stopped=f"stopped. All rows that were graded so far are written{hint}",
+        stopped=StoppedError("stopped. All rows that were graded so far are written", go_on if results.path else None),
         batch_tokens=options.batch_tokens,
         stop_at_error=options.on_error == "stop",
     )

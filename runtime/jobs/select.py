@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lager_onnx.models.cure import Cure
-from lager_onnx.models.errors import OutputError, RecordError, TemplateError
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError, TemplateError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.loop import Result, grade_all
 from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile
@@ -15,6 +15,7 @@ from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged, as_record
 
 Scores = dict[str, float]
+_GO_ON = Cure(command="go on with --resume", python="go on with resume=True")
 _RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
 
 
@@ -40,10 +41,10 @@ def how_many(keep: str, records: int) -> int:
     """
     match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(%?)", keep.strip())
     if match is None:
-        raise OutputError(f"--keep {shown(keep)[:40]}: write a share such as 10%, or a number of records")
+        raise OutputError(f"cannot keep {shown(keep)[:40]!r}: write a share such as 10%, or a number of records")
     number = math.ceil(float(match[1]) * records / 100 - 1e-9) if match[2] else float(match[1])
     if number != int(number) or not 0 < number <= records:
-        raise OutputError(f"--keep {keep}: of {records} records, between 1 and all can be kept")
+        raise OutputError(f"cannot keep {keep} of {records} records: between 1 and all can be kept")
     return int(number)
 
 
@@ -94,7 +95,7 @@ def grade_under_criteria(
         (_under(rows[number], criterion, fields, template.fields) for number, criterion in left),
         write,
         done=len(lines),
-        stopped="stopped. All grades so far are written; go on with --resume",
+        stopped=StoppedError("stopped. All grades so far are written", _GO_ON),
         total=len(pairs),
         unit=" grades",
         batch_tokens=batch_tokens,
