@@ -104,6 +104,10 @@ def parse(form: type[BaseModel], content: bytes) -> BaseModel:
         status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
         where = f"{field}: " if field else ""
         raise RequestError(f"{where}{first['msg']}", field=field, status=status) from error
-    if (twice := names_twice(loads(content))) is not None:
+    try:
+        twice = names_twice(loads(content))
+    except (ValueError, RecursionError) as error:  # such as a number of 5,000 digits
+        raise RequestError(f"the body cannot be read: {error}", status=HTTPStatus.BAD_REQUEST) from error
+    if twice is not None:
         raise RequestError(twice.told("http"), status=HTTPStatus.BAD_REQUEST)
     return body

@@ -26,7 +26,7 @@ _TURNS: Final = frozenset(("instruction", "response"))
 _ASKED_OR_ANSWERED: Final = re.compile(
     r"(instruction|question|messages|conversations?|input|text|chosen|rejected)"
     r"|(?!reference|gold|correct|expected|ideal).*"
-    r"(response|completion|answer|output|reply|generation|prediction)(s|_text)?\d*",
+    r"(response|completion|answer|output|reply|generation|generated|prediction)(s|_text)?\d*",
     re.IGNORECASE,
 )
 # A template names these, too, and they neither ask nor answer.
@@ -92,7 +92,7 @@ def _is_finished(record: Record, reads: frozenset[str]) -> bool:
         return False
     also = reads - _ASIDE
     beside = [name for name in record if name in also or _ASKED_OR_ANSWERED.fullmatch(name)]
-    if rivals := [name for name in beside if record.has(name)]:
+    if rivals := [name for name in beside if record.has(name) and record[name] not in ([], {})]:
         raise RecordError(
             f"the record has 'prompt', and {names(rivals)} beside it, so the prompt may be the whole text to read, or "
             "only what was asked",

@@ -85,10 +85,23 @@ def main() -> None:
     """
     log = logging.getLogger("lager_onnx")
     if not log.handlers:
-        handler = logging.StreamHandler()
+        handler = _Handler()
         handler.setFormatter(_OneLine("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+class _Handler(logging.Handler):
+    """Writes to what is standard error now, above a progress bar that is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm  # noqa: PLC0415
+
+            tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
 
 
 class _OneLine(logging.Formatter):

@@ -144,5 +144,7 @@ def test_a_batch_that_does_not_run_is_a_plain_error(judge: Judge, monkeypatch: p
         raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("Failed to allocate memory")
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", exhausted)
-    with pytest.raises(GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*--batch-tokens"):
+    with pytest.raises(
+        GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*lower batch_tokens"
+    ):
         judge.score([RECORD])
