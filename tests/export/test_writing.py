@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -103,7 +104,7 @@ def test_samples_are_drawn_by_seed_whatever_is_beside_them(writing_judge: Path) 
 
 def test_what_cannot_be_written_is_an_error_of_its_record(writing_judge: Path, tiny_judge: Path) -> None:
     judge = Judge.load(writing_judge)
-    records = [{**RECORDS[0], "feedback": "Fine."}, {**RECORDS[1], "feedback": None}]
+    records: list[dict[str, Any]] = [{**RECORDS[0], "feedback": "Fine."}, {**RECORDS[1], "feedback": None}]
     first, second = judge.score(
         records, reasoning=Reasoning(max_tokens=4), on_error="skip", fields={"feedback": "feedback"}
     )

@@ -1,5 +1,6 @@
 """Files and tables as programs and spreadsheets write them: each cell once as plain Python, each column once."""
 
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from lager_onnx.serve.endpoint import parse
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.protocols.score import Scored
 
-RECORD = {"instruction": "Name a prime.", "response": "Seven."}
+RECORD: dict[str, Any] = {"instruction": "Name a prime.", "response": "Seven."}
 SCALE = Scale.parse("1-5")
 
 
@@ -201,7 +202,7 @@ def test_nesting_beyond_reason_is_an_error_of_its_record(judge: Judge) -> None:
     assert not isinstance(good, RecordError)
 
 
-PLAIN = {
+PLAIN: dict[str, dict[str, Any]] = {
     "context": {"context": ["One.", "Two."]},
     "choices": {"question": "Is it kind?", "choices": ["no", "yes"]},
     "levels": {"levels": ["bad", "good"]},
@@ -290,10 +291,9 @@ def test_a_table_goes_wherever_a_list_of_records_does(
     records = [RECORD | {"response": f"good {n} " * n, "human_score": [n % 5 + 1, n % 5 + 1]} for n in range(1, 13)]
     frame = pandas.DataFrame(records)
     frame["human_score"] = [np.array(each) for each in frame["human_score"]]
-    tables = [records, frame]
+    tables: list[Any] = [records, frame]
     if find_spec("datasets"):
-        import datasets
-
+        datasets = importlib.import_module("datasets")
         tables += [datasets.Dataset.from_list(records), datasets.Dataset.from_list(records).with_format("numpy")]
     expected, *others = (judge.score(table) for table in tables)
     for grades in others:
@@ -304,6 +304,7 @@ def test_a_table_goes_wherever_a_list_of_records_does(
     assert tune(judge, frame, folds=2, recipe_name="regularised").learned.weights == pytest.approx(
         tune(judge, records, folds=2, recipe_name="regularised").learned.weights, abs=1e-5
     )
+    one: Any = records[0]
     for call in (judge.score, lambda found: evaluate(judge, found)):
         with pytest.raises(RecordError, match="a list of records is needed"):
-            call(records[0])
+            call(one)
