@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lager_onnx.models.cure import Notice
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import RecordError
 from lager_onnx.runtime.judge import Judge
@@ -29,12 +30,13 @@ class JudgeActor:
 
     def __init__(self, judge: str, *, device: Device = "cpu", threads: int | None = 1):
         self._judge = Judge.load(judge, device=device, threads=threads)
+        self._told = set[Notice]()  # once for all batches
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Columns in, columns out; a row that cannot be graded has an `error` and NaN for its score."""
         columns = [list(column) for column in batch.values()]
         records = [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
-        grades = self._judge.score(records, on_error="skip")
+        grades = list(self._judge.score_stream(records, told=self._told))
         bad = [isinstance(grade, RecordError) for grade in grades]
         return batch | {
             "score": np.array([np.nan if isinstance(grade, RecordError) else grade.score for grade in grades]),

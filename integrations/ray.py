@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from lager_onnx.integrations.actor import JudgeActor
 from lager_onnx.integrations.parts import Part, parts_of
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import DeviceError, GradingError, OutputError, RecordError
 from lager_onnx.models.spec import SPEC_FILE
@@ -74,9 +75,10 @@ class GradePart:
             with ResultFile(partial, resume=True) as results:
                 summary = grade_rows(self._judge, part.rows(self._source), results, self._options)
         except RecordError as error:
-            return {"rows": 0, "wrong": str(error)}
+            cure = error.cure or Cure("", "")
+            return {"rows": 0, "wrong": error.problem, "command": cure.command, "python": cure.python}
         partial.replace(done)
-        return {"rows": summary.graded + summary.resumed + summary.failed, "wrong": ""}
+        return {"rows": summary.graded + summary.resumed + summary.failed, "wrong": "", "command": "", "python": ""}
 
 
 def file_of(folder: Path, number: int) -> Path:
@@ -123,7 +125,10 @@ def score_on_ray(
     has, threads = ray.cluster_resources(), cluster.threads or 1
     gpus = int(has.get("GPU", 0))
     if ":" in cluster.device:
-        raise DeviceError("Ray gives every judge a GPU: choose --device cuda, not GPUs by number")
+        raise DeviceError(
+            "Ray gives every judge a GPU, so GPUs cannot be chosen by number",
+            Cure(command="choose --device cuda", python='give Cluster device="cuda"'),
+        )
     on_gpu = cluster.device == "cuda" or (cluster.device == "auto" and gpus > 0)
     most = gpus if on_gpu else int(has["CPU"]) // threads
     actors = min(cluster.actors or max(1, most), len(todo))
@@ -150,7 +155,10 @@ def score_on_ray(
     try:
         return _follow(graded, len(todo), len(parts))
     except ray.exceptions.RayError as error:
-        raise GradingError(f"the run on Ray failed: {error}; --resume goes on with it") from error
+        raise GradingError(
+            f"the run on Ray failed: {error}",
+            Cure(command="--resume goes on with it", python="resume=True goes on with it"),
+        ) from error
 
 
 def _identity(judge: str | Path) -> str:
@@ -165,7 +173,13 @@ def _begin(folder: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     path = folder / _MANIFEST
     if path.exists():
         if not resume:
-            raise OutputError(f"{shown(folder)} holds a run already: go on with --resume, or name another folder")
+            raise OutputError(
+                f"{shown(folder)} holds a run already",
+                Cure(
+                    command="go on with --resume, or name another folder",
+                    python="go on with resume=True, or name another folder",
+                ),
+            )
         if json.loads(path.read_text(encoding="utf-8")) != manifest:
             raise OutputError(
                 f"{shown(folder)} holds a run with another judge, input, parts or flags: name another folder"
@@ -177,12 +191,24 @@ def _begin(folder: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
+def _or_go_on(command: str, python: str) -> Cure:
+    """Return a cure, or going on without such rows."""
+    go_on = Cure(
+        command="--resume --on-error skip goes on without such rows",
+        python='resume=True with Options(on_error="skip") goes on without such rows',
+    )
+    return Cure(
+        command="; or ".join(filter(None, (command, go_on.command))),
+        python="; or ".join(filter(None, (python, go_on.python))),
+    )
+
+
 def _follow(done: Iterable[dict[str, Any]], todo: int, parts: int) -> int:
     total = 0
     with tqdm(total=parts, initial=parts - todo, unit=" parts") as bar:
         for part in done:
             if part["wrong"]:
-                raise RecordError(f"{part['wrong']} (--resume --on-error skip goes on without such rows)")
+                raise RecordError(part["wrong"], _or_go_on(part["command"], part["python"]))
             total += part["rows"]
             bar.set_postfix_str(f"{total} rows")
             bar.update()

@@ -1,15 +1,44 @@
 """The errors of lager-onnx.
 
-A message says what is wrong, where (file and line of the record, layer, flag) and how to mend it.
+A message says what is wrong, where (file and line of the record, layer, flag) and how to mend it. Where that differs
+between the command line, Python and HTTP, the error has a `Cure`: as text it gives Python's.
 The command line prints it without a traceback and exits with the error's `exit_code`:
 2 for bad input or usage, 1 for work that failed, 130 after Ctrl-C.
 """
 
+from typing import Self
+
+from lager_onnx.models.cure import Cure, Interface, with_cure
+
 
 class LagerError(Exception):
-    """Base of every error that lager-onnx raises on purpose."""
+    """Base of every error that lager-onnx raises on purpose.
+
+    Attributes:
+        problem: what is wrong, and where.
+        cure: how to mend it, where interfaces differ in that.
+    """
 
     exit_code = 1
+
+    def __init__(self, problem: str = "", cure: Cure | None = None):
+        super().__init__(problem)
+        self.problem, self.cure = problem, cure
+
+    def told(self, interface: Interface) -> str:
+        """Return the message for an interface, with its own cure."""
+        return with_cure(self.problem, self.cure, interface)
+
+    def at(self, where: str) -> Self:
+        """Return the same error with the place before its message, such as a file and line."""
+        found = type(self).__new__(type(self))
+        found.__dict__.update(self.__dict__)
+        found.problem = f"{where}: {self.problem}"
+        found.args = (found.problem, *self.args[1:])
+        return found
+
+    def __str__(self) -> str:
+        return self.told("python")
 
 
 class ScaleError(LagerError):

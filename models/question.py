@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.values import is_missing
@@ -53,8 +54,8 @@ def read_question(record: Mapping[str, Any], scale: Scale) -> Question:
     if len(asked) > 1:
         raise RecordError("a record has both 'levels' and 'choices': ask one question a record")
     ((name, given),) = asked.items()
-    if name == "levels" and isinstance(given, int) and not isinstance(given, bool):
-        return Question(_first(scale, given, name))
+    if name == "levels" and _is_count(given):
+        return Question(_first(scale, int(given), name))  # a column with gaps holds 5.0
     if not isinstance(given, list | tuple) or not all(isinstance(text, str) and text.strip() for text in given):
         how = "texts, one a level, or a number of levels" if name == "levels" else "texts to choose from"
         raise RecordError(f"field '{name}' must be a list of {how}")
@@ -64,10 +65,20 @@ def read_question(record: Mapping[str, Any], scale: Scale) -> Question:
     return Question(_first(scale, len(texts), name), texts, name == "choices")
 
 
+def _is_count(given: Any) -> bool:
+    return (isinstance(given, int) and not isinstance(given, bool)) or (isinstance(given, float) and given.is_integer())
+
+
 def _first(scale: Scale, count: int, name: str) -> Scale:
     if not 2 <= count <= len(scale.labels):
-        more = "; --scale decisions exports one that has ten" if 2 <= count <= 10 else ""
-        raise RecordError(f"field '{name}' asks for {count}, this judge answers one of 2 to {len(scale.labels)}{more}")
+        ten = Cure(
+            command="--scale decisions exports one that has ten",
+            python='export_judge(scale="decisions") makes one that has ten',
+        )
+        raise RecordError(
+            f"field '{name}' asks for {count}, this judge answers one of 2 to {len(scale.labels)}",
+            ten if 2 <= count <= 10 else None,
+        )
     if not all(label.isdigit() for label in scale.labels):
         raise RecordError(f"field '{name}' needs a judge that answers with numbers, not one of {scale}")
     return Scale(scale.labels[:count], scale.values[:count])

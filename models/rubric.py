@@ -31,6 +31,7 @@ def read_rubric(record: Mapping[str, Any], scale: Scale) -> Rubric | None:
     `rubric` may be the question as text, or a mapping with `name`, `question` and `descriptions` (a mapping
     from label to text, or a list in scale order). A `criterion` beside it is then only its name, and
     `score_descriptions` beside a text gives the descriptions. Without `rubric`, `criterion` names a built-in one.
+    What is missing in a rubric, such as the null fields of a table's structs, is not there.
 
     Raises:
         RecordError: an unknown criterion, a rubric of another form, or a description of a score that the
@@ -45,6 +46,9 @@ def read_rubric(record: Mapping[str, Any], scale: Scale) -> Rubric | None:
         return Rubric(name, rubric.strip(), _descriptions(descriptions or {}, scale))
     if not isinstance(rubric, Mapping):
         raise RecordError("field 'rubric' must be a question or an object with name, question and descriptions")
+    rubric = {key: value for key, value in rubric.items() if not _is_empty(value)}
+    if not rubric:
+        return _built_in(name, scale) if name else None
     if unknown := set(rubric) - {"name", "question", "descriptions"}:
         raise RecordError(
             f"field 'rubric' has {names(sorted(map(str, unknown)))}; it may have name, question, descriptions"
@@ -56,6 +60,11 @@ def read_rubric(record: Mapping[str, Any], scale: Scale) -> Rubric | None:
     if not found.render(scale):
         raise RecordError("field 'rubric' is empty; give at least a question")
     return found
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether a value is missing, or a table's struct in which every field is."""
+    return is_missing(value) or (isinstance(value, Mapping) and bool(value) and all(map(is_missing, value.values())))
 
 
 def _given(record: Mapping[str, Any], name: str) -> Any:
@@ -74,13 +83,18 @@ def _built_in(name: str, scale: Scale) -> Rubric:
 
 
 def _descriptions(given: Any, scale: Scale) -> dict[str, str]:
+    if isinstance(given, list) and given and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in given):
+        labels = [str(label) for label, _ in given]  # a map of a Parquet file
+        if len(set(labels)) < len(labels):
+            raise RecordError("the rubric describes a score twice")
+        given = dict(given)
     if isinstance(given, list):
         if len(given) != len(scale.labels):
             raise RecordError(f"the rubric describes {len(given)} scores, the scale has {len(scale.labels)}: {scale}")
         given = dict(zip(scale.labels, given, strict=True))
     if not isinstance(given, Mapping):
         raise RecordError("a rubric's descriptions must be an object from score to text, or a list in scale order")
-    described = {str(label): text for label, text in given.items()}
+    described = {str(label): text for label, text in given.items() if not is_missing(text)}
     if unknown := [label for label in described if label not in scale.labels]:
         raise RecordError(f"the rubric describes {names(unknown)}, which the scale does not have: {scale}")
     if wrong := [label for label, text in described.items() if not isinstance(text, str)]:

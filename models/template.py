@@ -63,14 +63,15 @@ class Template:
         return frozenset(match[1] for match in _FIELD.finditer(self.text))
 
     def fill(self, record: Mapping[str, Any], *, question: Question, answer_prefix: str) -> str:
-        """The user's turn for a record: its own `prompt` if it has one, else this template filled.
+        """The user's turn for a record: its own `prompt` where the template does not name that, else this filled.
 
         Values are put in as they are: braces in a response are never read as fields.
 
         Raises:
             RecordError: a needed field is missing or empty, or not text; or the rubric cannot be read.
         """
-        if not is_missing(record.get("prompt")) or ("prompt" in record and "response" not in record):
+        finished = not is_missing(record.get("prompt")) or ("prompt" in record and "response" not in record)
+        if finished and "prompt" not in self.fields:
             return text_field(record, "prompt")
         scale = question.scale
         made = {

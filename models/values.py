@@ -3,14 +3,42 @@
 import math
 import numbers
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 
 _SHOWN: Final = 12  # fields in a message
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     9: "\\t", 10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"
 }  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """Return a cell of any table as plain Python: lists and dicts of text, numbers, booleans and None, however deep.
+
+    Arrays, tensors and pandas' Series become lists, numpy's scalars those of Python, Decimal an int or a float, pandas'
+    NA and NaT None. What is none of these, such as a date, stays as it is.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str | tuple) else plain(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if callable(getattr(value, "tolist", None)) and type(value).__name__ not in ("datetime64", "timedelta64"):
+        found = value.tolist()  # numpy, torch, pandas
+        return value if type(found) is type(value) else plain(found)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    return str(value) if isinstance(value, str) else value
 
 
 def is_missing(value: Any) -> bool:
@@ -56,9 +84,23 @@ def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) 
         return ""
     if name in record:
         raise RecordError(f"field {name!r} is empty")
+    given, original = "if another field holds it, such as answer", getattr(record, "original", None) or record
+    if name in original:
+        raise RecordError(
+            f"field {name!r} is read under another name only",
+            Cure(
+                command=f"add --field {name}={name} to read it as both",
+                python=f'add "{name}": "{name}" to fields to read it as both',
+                http=f'add "{name}": "{name}" to fields to read it as both',
+            ),
+        )
     raise RecordError(
-        f"field {name!r} is missing; the record has {names(record)}. If another field holds it, such as answer, add "
-        f"--field {name}=answer"
+        f"field {name!r} is missing; the record has {names(original)}",
+        Cure(
+            command=f"{given}, add --field {name}=answer",
+            python=f'{given}, give fields={{"{name}": "answer"}}',
+            http=f"{given}, send it as {name!r}",
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.method import aggregate, expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
@@ -17,8 +18,11 @@ def as_grade(spec: JudgeSpec, prepared: Prepared, outputs: Outputs) -> Grade | R
     if not all(np.isfinite(array).all() for array in outputs.values()):
         return RecordError(
             f"the judge's numbers for this prompt of {prepared.tokens} tokens are not finite: its weights are "
-            f"damaged, or {spec.arithmetic} is too narrow for them. Export it again, with --precision fp32 or "
-            "bf16"
+            f"damaged, or {spec.arithmetic} is too narrow for them",
+            Cure(
+                command="export it again, with --precision fp32 or bf16",
+                python='export it again, with precision="fp32" or "bf16"',
+            ),
         )
     layer_logits, question = outputs["layer_logits"], prepared.question
     if question is None or (question.scale == spec.scale and not question.choice):

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.device import Device, gpus_of
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import Precision
@@ -24,15 +25,21 @@ def fitting_device(model: Path, device: Device, precision: Precision, arithmetic
     if on_cuda and arithmetic == "fp32" and takes_past(open_session(model, device="cpu", precision=precision).session):
         if only_cuda:
             raise DeviceError(
-                "this judge's attention is in float32, which onnxruntime runs on the CPU even with CUDA: export the "
-                "judge with --target cuda, or use --device cpu"
+                "this judge's attention is in float32, which onnxruntime runs on the CPU even with CUDA",
+                Cure(
+                    command="export the judge with --target cuda, or use --device cpu",
+                    python='export the judge with target="cuda", or use device="cpu"',
+                ),
             )
-        logger.info("running on the CPU: this judge was not exported with --target cuda")
+        logger.info("running on the CPU: this judge was not exported for CUDA")
         return "cpu"
     if arithmetic != "fp32" and not on_cuda and not only_cuda:
         why = f" ({reason})" if reason else ""
         raise DeviceError(
-            "this judge was exported with --target cuda, and CUDA does not run it here"
-            f"{why}; a CPU has no kernels for it: export it without --target cuda for --device cpu"
+            f"this judge was exported for CUDA, which does not run here{why}; a CPU has no kernels for it",
+            Cure(
+                command="export it without --target cuda for --device cpu",
+                python='export it without target="cuda" for device="cpu"',
+            ),
         )
     return device

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import DeviceError
 
 # y = MatMulIntegerToFloat(x, W): x (rows, 64) unsigned bytes with zero point 128; W (64, 16) signed bytes, a column all
@@ -33,10 +34,14 @@ def make_products_exact(options: onnxruntime.SessionOptions) -> None:
     options.add_session_config_entry("session.x64quantprecision", "1")
     wrong = wrong_sum(options)
     if wrong is not None:
+        update = f"update onnxruntime (this is {onnxruntime.__version__}), or export the judge with"
         raise DeviceError(
             f"products in 8 bits are not exact on this processor: a sum of {wrong[0]:.0f} came out as {wrong[1]:.0f}. "
-            f"An int8 judge would grade wrongly here. Update onnxruntime (this is {onnxruntime.__version__}), or "
-            "export the judge with --precision fp32, bf16 or int4"
+            f"An int8 judge would grade wrongly here",
+            Cure(
+                command=f"{update} --precision fp32, bf16 or int4",
+                python=f'{update} precision="fp32", "bf16" or "int4"',
+            ),
         )
 
 

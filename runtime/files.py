@@ -5,6 +5,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError
 from lager_onnx.models.values import visible
 
@@ -66,10 +67,10 @@ def _umask() -> int:
     return mask
 
 
-def cannot_write(path: Path | None, error: Exception, hint: str = "") -> OutputError:
+def cannot_write(path: Path | None, error: Exception, cure: Cure | None = None) -> OutputError:
     """What is said of an output that failed; None is standard output."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return OutputError(f"cannot write {shown(path) if path else 'standard output'}: {reason}{hint}")
+    return OutputError(f"cannot write {shown(path) if path else 'standard output'}: {reason}", cure)
 
 
 def shown(path: Path | str) -> str:

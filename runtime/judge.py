@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, overload
 from tqdm import tqdm
 
 from lager_onnx.models.chat import ChatWrapper
+from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import GradingError, RecordError
 from lager_onnx.models.spec import JudgeSpec
@@ -22,9 +23,10 @@ from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Feedback, Grade
 from lager_onnx.runtime.hub import find_judge
-from lager_onnx.runtime.prepared import Prepared, Record, prepare
+from lager_onnx.runtime.prepared import Prepared, Record, prepare, reported, tell
 from lager_onnx.runtime.prompts import PromptEncoder
-from lager_onnx.runtime.records.layouts import as_judged
+from lager_onnx.runtime.records.record import as_record, record_or_error
+from lager_onnx.runtime.records.tables import records_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Judge:
     ):
         self.spec, self.provider, self.reasoning = spec, engine.provider, reasoning
         self._encoder, self._engine, self._opening = encoder, engine, opening
+        self._submitted = set[Notice]()  # what was said of records that were submitted
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._opening.open, (self.spec.template, self.spec.chat, self.reasoning)
@@ -141,16 +144,28 @@ class Judge:
             GradingError: it was exported without.
         """
         if reasoning is not None and self.spec.writing is None:
-            raise GradingError("this judge cannot write: export it with --reasoning")
+            raise GradingError(
+                "this judge cannot write",
+                Cure(command="export it with --reasoning", python="export it with reasoning=True"),
+            )
         return Judge(self.spec, self._encoder, self._engine, self._opening, reasoning)
 
-    def prompt(self, record: Record) -> str:
-        """The whole text that the judge reads for a record."""
-        return self._encoder.text(record)
+    def prompt(self, record: Record, *, fields: Mapping[str, str] | None = None) -> str:
+        """The whole text that the judge reads for a record; `fields` as for `score`."""
+        return self._encoder.text(as_record(record, fields))
 
     def problems(self, records: Iterable[Record]) -> list[RecordError | None]:
         """Why each record cannot be graded, None where it can; nothing is graded."""
         return [prepared.error for prepared in prepare(self._encoder, records)]
+
+    def report_unread(self, records: Iterable[Record]) -> None:
+        """Log which fields the user gave on purpose and the judge does not read, as grading does; nothing is graded."""
+        told = set[Notice]()
+        for record in records:
+            try:
+                tell(self._encoder.turns(record), told)
+            except RecordError:  # grading says so
+                continue
 
     @overload
     def score(
@@ -188,14 +203,15 @@ class Judge:
 
         Args:
             records: mappings with `instruction` and `response` (and optionally `criterion` or `rubric`,
-                `reference`, `context`), or with a finished `prompt`; with `feedback`, as if the judge had said it
-                before it grades; or chat `messages`, or Alpaca's fields. With `levels` (a number, or a text for each
-                level) the record is graded on those instead of the judge's own scale; with a `question` and `choices`
-                (texts) the judge chooses. A list, a pandas DataFrame or a `datasets.Dataset`.
+                `reference`, `context`), or with a finished `prompt`; or chat `messages`, or Alpaca's fields. With
+                `levels` (a number, or a text for each level) the record is graded on those instead of the judge's own
+                scale; with a `question` and `choices` (texts) the judge chooses. A list, a pandas DataFrame or a
+                `datasets.Dataset`.
             batch_tokens: most tokens in a batch, padding included; by default 4096, on a GPU what its memory allows.
             on_error: "raise" at the first record that cannot be graded, or "skip" it.
             progress: show a progress bar on standard error.
-            fields: which field of a record the judge reads as what: `{"response": "answer"}`.
+            fields: which field of a record the judge reads as what: `{"response": "answer"}`; these win over fields of
+                that name. `{"feedback": "said"}`: as if the judge had said that before it grades.
             reasoning: let the judge write feedback before it grades; `Reasoning` says how much. By default, as
                 `with_reasoning` has it.
 
@@ -205,15 +221,9 @@ class Judge:
         Raises:
             RecordError: a record cannot be graded; says which and why.
         """
-        if isinstance(records, Mapping):
-            raise RecordError(
-                "score() takes a list of records: put the one record into a list, or choose one split of a DatasetDict"
-            )
-        if hasattr(records, "itertuples"):  # a pandas DataFrame, whose own iterator gives the names of columns
-            names = [str(name) for name in records.columns]  # type: ignore[attr-defined]
-            records = (dict(zip(names, row, strict=True)) for row in records.itertuples(index=False, name=None))
+        records = records_of(records)
         results: list[Grade | RecordError] = []
-        judged = (_judged(record, fields) for record in records) if fields else records
+        judged = (record_or_error(record, fields) for record in records) if fields else records
         if reasoning is not None:
             judge = self.with_reasoning((Reasoning() if reasoning is True else reasoning) or None)
         else:
@@ -222,7 +232,7 @@ class Judge:
         counted = tqdm(stream, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
-                raise RecordError(f"record {number}: {result}") from result
+                raise result.at(f"record {number}") from result
             results.append(result)
         return results
 
@@ -236,15 +246,18 @@ class Judge:
         *,
         batch_tokens: int | None = None,
         fail_fast: bool = False,
+        told: set[Notice] | None = None,
     ) -> Iterator[Grade | RecordError]:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
         An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
-        follows it is graded.
+        follows it is graded. Fields that are given on purpose and not read are logged once: those in `told` were
+        logged before, and others are added to it.
         """
         started: deque[Iterator[Grade | RecordError]] = deque()
         limit = batch_tokens or self._engine.batch_tokens
-        for window in windows(prepare(self._encoder, records), limit, end_at_errors=fail_fast):
+        prepared = reported(prepare(self._encoder, records), set() if told is None else told)
+        for window in windows(prepared, limit, end_at_errors=fail_fast):
             started.append(self._start(window, batch_tokens))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
@@ -252,12 +265,14 @@ class Judge:
         for grades in started:
             yield from grades
 
-    def submit(self, records: Iterable[Record], *, batch_tokens: int | None = None) -> Iterator[Grade | RecordError]:
+    def submit(
+        self, records: Iterable[Record | RecordError], *, batch_tokens: int | None = None
+    ) -> Iterator[Grade | RecordError]:
         """Starts to grade records and returns at once; what it returns gives their grades, in order, as they come.
 
         For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.
         """
-        return self._start(list(prepare(self._encoder, records)), batch_tokens)
+        return self._start(list(reported(prepare(self._encoder, records), self._submitted)), batch_tokens)
 
     def _start(self, window: list[Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
         if self.reasoning is None:
@@ -276,10 +291,3 @@ class Judge:
                 yield mean_grade(self.spec, prepared, outputs)
             elif outputs is not None:
                 yield as_grade(self.spec, prepared, outputs)
-
-
-def _judged(record: Record, fields: Mapping[str, str]) -> Record | RecordError:
-    try:
-        return as_judged(record, fields)
-    except RecordError as error:
-        return error

@@ -8,6 +8,7 @@ from typing import Final
 
 import psutil
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import DeviceError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.spec import CONFIG_FILE, WEIGHTS_FILE
@@ -92,8 +93,9 @@ def choose_packing(model: Path, precision: Precision, max_memory: int | None = N
         needed = _BASE + _largest_product(model.with_name(CONFIG_FILE))
         if needed > max_memory:
             raise DeviceError(
-                f"--max-memory {max_memory / GIGABYTE:.1f} GB is too little for this judge: it needs "
-                f"{needed / GIGABYTE:.1f} GB"
+                f"{max_memory / GIGABYTE:.1f} GB of memory are too little for this judge: it needs "
+                f"{needed / GIGABYTE:.1f} GB",
+                Cure(command="raise --max-memory", python="raise max_memory"),
             )
         allowed = max_memory - needed
     copies = min(2, int(allowed // copy)) if copy else 2

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError
 from lager_onnx.models.spec import SPEC_FILE
 from lager_onnx.runtime.files import cannot_write, shown
@@ -59,11 +60,15 @@ def _refuse(target: Path, *, overwrite: bool) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:
-        raise OutputError(f"{shown(target)} exists already: give another folder, or --overwrite to replace it")
-    if not (target / SPEC_FILE).exists():
         raise OutputError(
-            f"{shown(target)} is no judge folder, so --overwrite does not replace it: give another folder"
+            f"{shown(target)} exists already",
+            Cure(
+                command="give another folder, or --overwrite to replace it",
+                python="give another folder, or overwrite=True to replace it",
+            ),
         )
+    if not (target / SPEC_FILE).exists():
+        raise OutputError(f"{shown(target)} is no judge folder, so it is not replaced: give another folder")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -1,13 +1,17 @@
 """Records as prompts, a few at a time: what is graded, or why it cannot be."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+from lager_onnx.models.cure import Notice
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.question import Question
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
+
+logger = logging.getLogger(__name__)
 
 _ENCODED_TOGETHER: Final = 64
 
@@ -50,6 +54,22 @@ def prepare(encoder: PromptEncoder, records: Iterable[Record | RecordError]) -> 
                 yield Prepared([], ids)
             else:
                 yield Prepared(ids, turns=turns if isinstance(turns, Turns) else None)
+
+
+def reported(records: Iterable[Prepared], told: set[Notice]) -> Iterator[Prepared]:
+    """Hand prepared records on, and log what of them is not read: each once, and what is in `told` no more."""
+    for prepared in records:
+        if prepared.turns:
+            tell(prepared.turns, told)
+        yield prepared
+
+
+def tell(turns: Turns, told: set[Notice]) -> None:
+    """Log what of a record is not read, but for what is in `told`, which grows by it."""
+    for notice in turns.unread:
+        if notice not in told:
+            told.add(notice)
+            logger.warning(notice)
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

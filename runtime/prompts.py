@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +13,23 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer
 
 from lager_onnx.models.chat import FEEDBACK
+from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.question import Question, read_question
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.models.values import is_missing, text_field, visible
 from lager_onnx.runtime.records.layouts import as_judged
+from lager_onnx.runtime.records.record import as_record
+from lager_onnx.runtime.records.unread import unread
 
 # No tokeniser makes tokens of that many characters on average; longer texts are refused before they are encoded.
 _CHARACTERS_A_TOKEN: Final = 64
+_TOO_LONG: Final = Cure(
+    command="shorten the record, or pass over such records with --on-error skip",
+    python='shorten the record, or pass over such records with on_error="skip"',
+    http="shorten the record",
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,13 @@ class Turns:
     Attributes:
         user, feedback: the turns.
         question: what is asked; None for a score on the judge's own scale.
+        unread: what the user gave on purpose and none of this holds.
     """
 
     user: str
     feedback: str = ""
     question: Question | None = None
+    unread: tuple[Notice, ...] = field(default=(), compare=False)
 
 
 class PromptEncoder:
@@ -80,21 +90,29 @@ class PromptEncoder:
         return int(self._tokenizer.get_vocab_size())
 
     def turns(self, record: Mapping[str, Any]) -> Turns:
-        """The turns for a record. Raises `RecordError` where the record cannot be graded."""
-        if not isinstance(record, Mapping):
-            raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")
-        record, prefix = as_judged(record), self.spec.chat.answer_prefix
-        question = read_question(record, self.spec.scale)
+        """Return the turns for a record; `feedback` is the judge's own only where the user has named it so.
+
+        Raises:
+            RecordError: the record cannot be graded.
+        """
+        found = as_record(record)
+        question = read_question(found, self.spec.scale)
+        template = self._template(found, question)
+        judged, prefix = as_judged(found, reads=template.fields), self.spec.chat.answer_prefix
         turns = Turns(
-            self._template(record, question).fill(record, question=question, answer_prefix=prefix),
-            text_field(record, "feedback", optional=True).strip(),
+            text_field(judged, "prompt")
+            if judged.layout == "prompt"
+            else template.fill(judged, question=question, answer_prefix=prefix),
+            text_field(judged, "feedback", optional=True).strip() if "feedback" in judged.asked else "",
             question if question != Question(self.spec.scale) else None,
+            unread(judged, template.name, template.fields, question),
         )
         text = self._wrap(turns)
         if len(text) > _CHARACTERS_A_TOKEN * self.spec.context_length:
             raise RecordError(
                 f"the prompt has {len(text)} characters, too many for the {self.spec.context_length} tokens that the "
-                "judge reads at most: shorten the record, or pass over such records with --on-error skip"
+                "judge reads at most",
+                _TOO_LONG,
             )
         try:
             text.encode()
@@ -171,8 +189,7 @@ class PromptEncoder:
                 )
         if len(ids) > self.spec.context_length:
             raise RecordError(
-                f"the prompt has {len(ids)} tokens, the judge reads {self.spec.context_length} at most: "
-                "shorten the record, or pass over such records with --on-error skip"
+                f"the prompt has {len(ids)} tokens, the judge reads {self.spec.context_length} at most", _TOO_LONG
             )
         beyond = next((id_ for id_ in ids if id_ >= self.spec.vocabulary), None)
         if beyond is not None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.device import Device
 from lager_onnx.models.errors import DeviceError, GradingError, JudgeFolderError, LagerError
 from lager_onnx.models.graph import ATTENTION_MASK, INPUT_IDS, OUTPUTS, SCORE_TOKENS
@@ -40,6 +41,9 @@ _PROVIDER_OPTIONS: Final[dict[str, dict[str, str]]] = {
     },
 }
 _OUT_OF_MEMORY: Final = re.compile("bad_alloc|alloc\\w* .*memory|out of memory|memory .*alloc", re.IGNORECASE)
+_MEMORY_IS_SHORT: Final = Cure(
+    command="memory is short, lower --batch-tokens", python="memory is short, lower batch_tokens"
+)
 _PADDING = 0  # any id does: no real token attends to what stands on its right
 
 
@@ -86,7 +90,10 @@ def open_session(
                 return opened
             reason = "onnxruntime could not start its CUDA provider on this machine; its own message stands above"
         if device == "cuda":
-            raise DeviceError(f"--device cuda cannot run: {reason}. Use --device cpu, or mend it")
+            raise DeviceError(
+                f"CUDA cannot run: {reason}",
+                Cure(command="use --device cpu, or mend it", python='use device="cpu", or mend it'),
+            )
         # Whoever installed the CPU build knows; a CUDA build that does not run is worth a word.
         quiet = _CUDA not in onnxruntime.get_available_providers()
         logger.log(logging.DEBUG if quiet else logging.WARNING, "running on the CPU: %s", reason)
@@ -149,9 +156,9 @@ def grading_errors(prompts: int, tokens: int) -> Iterator[None]:
     except (ort_errors.Fail, ort_errors.EPFail, ort_errors.RuntimeException, ort_errors.InvalidArgument,
             ort_errors.NotImplemented, RuntimeError, ValueError) as error:  # fmt: skip
         reason = str(error)
-        hint = ": memory is short, lower --batch-tokens" if _OUT_OF_MEMORY.search(reason) else ""
         raise GradingError(
-            f"onnxruntime could not grade a batch of {prompts} prompts of {tokens} tokens ({reason}){hint}"
+            f"onnxruntime could not grade a batch of {prompts} prompts of {tokens} tokens ({reason})",
+            _MEMORY_IS_SHORT if _OUT_OF_MEMORY.search(reason) else None,
         ) from error
 
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lager_onnx.models.errors import LagerError
+from lager_onnx.runtime.records.json_text import loads, names_twice
 from lager_onnx.serve.errors import RequestError, error_response
 from lager_onnx.serve.service import Service
 
@@ -93,13 +94,20 @@ def parse(form: type[BaseModel], content: bytes) -> BaseModel:
     """A request's body.
 
     Raises:
-        RequestError: it is not JSON, or not of that form; names the first field that is wrong.
+        RequestError: it is not JSON, not of that form, or an object in it has a field twice; names what is wrong.
     """
     try:
-        return form.model_validate_json(content)
+        body = form.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
         where = f"{field}: " if field else ""
         raise RequestError(f"{where}{first['msg']}", field=field, status=status) from error
+    try:
+        twice = names_twice(loads(content))
+    except (ValueError, RecursionError) as error:  # such as a number of 5,000 digits
+        raise RequestError(f"the body cannot be read: {error}", status=HTTPStatus.BAD_REQUEST) from error
+    if twice is not None:
+        raise RequestError(twice.told("http"), status=HTTPStatus.BAD_REQUEST)
+    return body

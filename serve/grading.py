@@ -37,7 +37,7 @@ class ClosingError(LagerError):
 
 @dataclass
 class _Waiting:
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] | RecordError
     result: "Future[Result]" = field(default_factory=Future)
 
 
@@ -77,7 +77,9 @@ class GradingQueue:
         """Whether the thread that grades still runs."""
         return self._thread.is_alive()
 
-    async def grade(self, records: Sequence[Mapping[str, Any]], *, seconds: float | None = None) -> list[Result]:
+    async def grade(
+        self, records: Sequence[Mapping[str, Any] | RecordError], *, seconds: float | None = None
+    ) -> list[Result]:
         """Grades records; whoever is cancelled meanwhile is graded no more.
 
         Args:

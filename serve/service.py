@@ -57,11 +57,11 @@ class Service:
         """K: how many levels or choices a question may have."""
         return len(self.spec.scale.labels)
 
-    async def results(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Result]:
+    async def results(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Result]:
         """Grades of records, and why others have none.
 
         Args:
-            records: as `Judge.score` takes them.
+            records: as `Judge.score` takes them; an error in the place of one that cannot be read.
             field: of the request that they came from, for messages.
 
         Raises:
@@ -73,7 +73,7 @@ class Service:
             )
         return await self.queue.grade(records, seconds=self.settings.limits.seconds)
 
-    async def grades(self, records: Sequence[Mapping[str, Any]], *, field: str) -> list[Grade]:
+    async def grades(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Grade]:
         """Grades of records, all or none.
 
         Raises:
@@ -82,6 +82,6 @@ class Service:
         found: list[Grade] = []
         for number, result in enumerate(await self.results(records, field=field)):
             if isinstance(result, RecordError):
-                raise RequestError(str(result), field=f"{field}.{number}" if field else "") from result
+                raise RequestError(result.told("http"), field=f"{field}.{number}" if field else "") from result
             found.append(result)
         return found

@@ -92,7 +92,7 @@ def test_shares_are_rounded_up(keep: str, number: int) -> None:
 
 @pytest.mark.parametrize("keep", ["0", "26", "101%", "some", "-1", "1.5"])
 def test_what_cannot_be_kept_is_refused(keep: str) -> None:
-    with pytest.raises(OutputError, match="--keep"):
+    with pytest.raises(OutputError, match="cannot keep"):
         how_many(keep, 25)
 
 

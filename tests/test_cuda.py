@@ -49,7 +49,7 @@ def test_a_shared_prefix_changes_nothing_and_costs_no_tokens(tiny_checkpoint: Pa
 
 
 def test_a_judge_in_float32_is_not_run_by_halves(tiny_judge: Path) -> None:
-    with pytest.raises(DeviceError, match="export the judge with --target cuda"):
+    with pytest.raises(DeviceError, match='export the judge with target="cuda"'):
         Judge.load(tiny_judge, device="cuda")
     assert Judge.load(tiny_judge).provider == "CPUExecutionProvider"
 

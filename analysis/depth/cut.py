@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from lager_onnx.analysis.depth.graph import cut_graph
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import JudgeFolderError, ScaleError, VerificationError
 from lager_onnx.models.precisions import PARITY, Precision
 from lager_onnx.models.spec import CONFIG_FILE, GRAPH_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, JudgeSpec
@@ -91,10 +92,13 @@ def _depth(spec: JudgeSpec, wanted: int | None) -> int:
     whole = spec.num_layers
     if wanted is None:
         raise ScaleError(
-            f"the judge's weights reach up to layer {depth} of {whole}: say by --depth how many layers to keep, or "
-            "tune it first"
+            f"the judge's weights reach up to layer {depth} of {whole}",
+            Cure(
+                command="say by --depth how many layers to keep, or tune it first",
+                python="say by depth= how many layers to keep, or tune it first",
+            ),
         )
-    raise ScaleError(f"--depth {depth}: of this judge's {whole} layers, 1 to {whole - 1} can be kept")
+    raise ScaleError(f"a depth of {depth}: of this judge's {whole} layers, 1 to {whole - 1} can be kept")
 
 
 def _kept_weights(spec: JudgeSpec, kept: list[int]) -> tuple[float, ...]:

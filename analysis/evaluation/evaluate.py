@@ -1,5 +1,6 @@
 """How well a judge agrees with people, beside every baseline; and several judges, beside each other."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,9 +12,14 @@ from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
 from lager_onnx.models.calibration import Calibration
+from lager_onnx.models.cure import Notice
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import spearman
+from lager_onnx.models.values import is_missing, names, visible
 from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.records import as_record
+
+logger = logging.getLogger(__name__)
 
 JUDGE: Final = "LAGER as stored"
 BY: Final = ("dataset", "criterion")
@@ -24,6 +30,7 @@ def evaluate(
     records: LabelledRecords | Iterable[Mapping[str, Any]],
     *,
     label: str = "human_score",
+    fields: Mapping[str, str] | None = None,
     by: Sequence[str] = BY,
     ablations: bool = False,
     resamples: int = 1000,
@@ -34,8 +41,10 @@ def evaluate(
 
     Args:
         judge: the judge; its layer logits are kept in the cache folder.
-        records: with a label each. Those of one `group`, or of the same instruction and response, belong together.
+        records: with a label each: a list, a pandas DataFrame or a `datasets.Dataset`. Those of one `group`, or of the
+            same instruction and response, belong together.
         label: the field that holds it.
+        fields: which field of a record is read as what, as `Judge.score` takes them.
         by: fields by whose values the records are split.
         ablations: add all combinations of max, expectation, logits and probabilities.
         resamples: of the bootstrap behind the intervals, which draws whole groups.
@@ -47,7 +56,7 @@ def evaluate(
         LabelError: a label is missing, no number, or out of the judge's scale.
         RecordError: a record that cannot be graded.
     """
-    rows = as_labelled(records, judge.spec.scale, field=label).rows
+    rows = as_labelled(records, judge.spec.scale, field=label, fields=fields).rows
     stored = np.asarray(judge.spec.layer_weights)
     return beside_baselines(
         labelled_logits(judge, rows), [row.group for row in rows], stored, _parts(rows, by),
@@ -60,6 +69,7 @@ def compare(
     records: LabelledRecords | Iterable[Mapping[str, Any]],
     *,
     label: str = "human_score",
+    fields: Mapping[str, str] | None = None,
     by: Sequence[str] = BY,
     resamples: int = 1000,
 ) -> list[Agreement]:
@@ -69,6 +79,7 @@ def compare(
         judges: with what to call them, the one first that others are compared with. One is needed at a time.
         records: as for `evaluate`.
         label: the field that holds a label.
+        fields: which field of a record is read as what, as `Judge.score` takes them.
         by: fields by whose values the records are split.
         resamples: of the bootstrap.
 
@@ -83,7 +94,7 @@ def compare(
     rows: list[LabelledRecord] = []
     first: Labelled | None = None
     for name, judge in judges:
-        labelled = as_labelled(records, judge.spec.scale, field=label)
+        labelled = as_labelled(records, judge.spec.scale, field=label, fields=fields)
         rows, records = labelled.rows, labelled
         data = labelled_logits(judge, rows)
         first = first or data
@@ -128,4 +139,19 @@ def beside_baselines(
 
 
 def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
-    return {field: [str(row.record.get(field, "")) for row in rows] for field in by}
+    """Values by which records are split; fields that were asked for and that no record has are logged."""
+    every = [as_record(row.record).everything for row in rows]
+    for field in by:
+        if field not in BY or tuple(by) != BY:
+            _report_absent(field, every)
+    return {field: [str(record.get(field, "")) for record in every] for field in by}
+
+
+def _report_absent(field: str, records: Sequence[Mapping[str, Any]]) -> None:
+    if all(is_missing(record.get(field)) for record in records):
+        logger.warning(
+            Notice(
+                f"no record has the field {visible(field)!r}, by which they were to be split; the first has "
+                f"{names(records[0])}"
+            )
+        )

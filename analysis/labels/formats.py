@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.values import is_missing, names, visible
 
@@ -151,7 +152,11 @@ def label_of(record: Record, field: str) -> float:
     given = [each for each in people if not is_missing(each)]
     if not given:
         raise LabelError(
-            f"no label in field {field!r}: add it, or name another field with --label; the record has {names(record)}"
+            f"no label in field {field!r}; the record has {names(record)}",
+            Cure(
+                command="add it, or name another field with --label",
+                python="add it, or name another field by label=",
+            ),
         )
     try:
         label = sum(map(_number, given)) / len(given)

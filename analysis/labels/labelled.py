@@ -70,7 +70,7 @@ def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path |
     try:
         logits = layer_logits(judge, records, folder or cache_folder())
     except UngradableError as error:
-        raise RecordError(f"{rows[error.number].where}: {error}") from error
+        raise RecordError(error.problem, error.cure).at(rows[error.number].where) from error
     labels = np.array([row.label for row in rows])
     return Labelled(logits.astype(np.float64), labels, np.asarray(judge.spec.scale.values, dtype=np.float64))
 
@@ -91,7 +91,8 @@ def gradable(judge: Judge, found: LabelledRecords) -> LabelledRecords:
     """
     problems = judge.problems([row.record for row in found.rows])
     kept = [row for row, problem in zip(found.rows, problems, strict=True) if problem is None]
-    reasons = [f"{row.where}: {problem}" for row, problem in zip(found.rows, problems, strict=True) if problem]
+    wrong = [(row.where, problem) for row, problem in zip(found.rows, problems, strict=True) if problem]
+    reasons = [problem.at(where).told("command") for where, problem in wrong]
     left = LabelledRecords(kept, [*found.left_out, *reasons])
     if not kept:
         raise LabelError(f"the judge can grade none of the records; {left.describe()}")

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lager_onnx.models.errors import RecordError
+from lager_onnx.models.errors import RecordError, StoppedError
 from lager_onnx.models.spec import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lager_onnx.runtime.files import cannot_write
 from lager_onnx.runtime.grade import Grade
@@ -30,8 +30,8 @@ _FEEDBACK: Final = ".feedback.jsonl"
 class UngradableError(RecordError):
     """A record that cannot be graded, and its number, from 0."""
 
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
+    def __init__(self, error: RecordError, number: int):
+        super().__init__(error.problem, error.cure)
         self.number = number
 
 
@@ -63,6 +63,8 @@ def layer_logits(
                     _fill(file, texts, judge, records, row_bytes, batch_tokens)
                     texts.move(path.with_suffix(_FEEDBACK))
                 Path(file.name).replace(path)
+        else:
+            judge.report_unread(records)  # as grading does
         return np.fromfile(path, dtype="<f4").reshape(-1, *shape)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -129,14 +131,14 @@ def _fill(
 
     def write(number: int, grade: Result) -> None:
         if isinstance(grade, RecordError):
-            raise UngradableError(str(grade), number) from grade
+            raise UngradableError(grade, number) from grade
         texts.add(grade)
         file.write(np.ascontiguousarray(grade.layer_logits, dtype="<f4").tobytes())
 
     try:
         grade_all(
             judge, records[done:], write, done=done, total=len(records), batch_tokens=batch_tokens,
-            stopped="stopped. What was graded is kept, and the next run goes on from there",
+            stopped=StoppedError("stopped. What was graded is kept, and the next run goes on from there"),
         )  # fmt: skip
     finally:
         file.flush()

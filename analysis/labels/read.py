@@ -9,8 +9,10 @@ from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.question import ASKING
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.values import is_missing
-from lager_onnx.runtime.jobs.score import with_criterion
-from lager_onnx.runtime.records import Row, Source, as_judged, read_rows
+from lager_onnx.runtime.records import Row, Source, as_record, read_rows
+from lager_onnx.runtime.records.layouts import as_shown
+from lager_onnx.runtime.records.record import with_criterion
+from lager_onnx.runtime.records.tables import records_of
 
 OnError = Literal["stop", "skip"]
 _SHOWN: Final = 10  # reasons in a message
@@ -91,8 +93,8 @@ def read_labelled(
                 found.rows.append(_labelled(row.where, record, label_field, scale, criterion, source.fields))
             except (LabelError, RecordError) as error:
                 if on_error == "stop":
-                    raise type(error)(f"{row.where}: {error}") from error
-                found.left_out.append(f"{row.where}: {error}")
+                    raise error.at(row.where) from error
+                found.left_out.append(error.at(row.where).told("command"))
     if not found.rows:
         raise LabelError(
             f"{source.name} holds no labelled records" + (f"; {found.describe()}" if found.left_out else "")
@@ -101,14 +103,19 @@ def read_labelled(
 
 
 def as_labelled(
-    records: LabelledRecords | Iterable[Mapping[str, Any]], scale: Scale, *, field: str = "human_score"
+    records: LabelledRecords | Iterable[Mapping[str, Any]],
+    scale: Scale,
+    *,
+    field: str = "human_score",
+    fields: Mapping[str, str] | None = None,
 ) -> LabelledRecords:
     """Labelled records that are in memory already, as `read_labelled` reads them from a file.
 
     Args:
-        records: mappings with a label each; what was read is handed through.
+        records: mappings with a label each, a pandas DataFrame or a `datasets.Dataset`; what was read is handed on.
         scale: of the judge.
         field: that holds the label.
+        fields: which field of a record is read as what, as `Judge.score` takes them.
 
     Raises:
         RecordError: something that is no record.
@@ -117,13 +124,11 @@ def as_labelled(
     if isinstance(records, LabelledRecords):
         return records
     found = LabelledRecords([], [])
-    for number, record in enumerate(records):
+    for number, record in enumerate(records_of(records)):
         try:
-            if not isinstance(record, Mapping):
-                raise RecordError(f"a record must be an object with fields, not {type(record).__name__}")  # noqa: TRY301
-            found.rows.append(_labelled(f"record {number}", record, field, scale, None, {}))
+            found.rows.append(_labelled(f"record {number}", record, field, scale, None, fields or {}))
         except (LabelError, RecordError) as error:
-            raise type(error)(f"record {number}: {error}") from error
+            raise error.at(f"record {number}") from error
     if not found.rows:
         raise LabelError("there are no labelled records")
     return found
@@ -148,20 +153,21 @@ def _labelled(
     criterion: str | None,
     fields: Mapping[str, str],
 ) -> LabelledRecord:
-    if isinstance(record.get(field), LabelError):
-        raise record[field]
-    label = label_of(record, field)
+    judged = with_criterion(as_record(record, fields), criterion)
+    every = judged.everything
+    if isinstance(every.get(field), LabelError):
+        raise every[field]
+    label = label_of(every, field)
     if not min(scale.values) <= label <= max(scale.values):
         raise LabelError(
             f"the label {label:g} in field {field!r} is out of the judge's scale "
             f"{min(scale.values):g} to {max(scale.values):g}"
         )
-    judged = with_criterion(as_judged(record, fields), criterion)
     if asked := [name for name in ASKING if not is_missing(judged.get(name))]:
         raise LabelError(
             f"field '{asked[0]}' asks on another scale than the judge's, on which its label is: take it out"
         )
-    return LabelledRecord(where, judged, label, str(record.get("group") or _graded_text(judged) or where))
+    return LabelledRecord(where, judged, label, str(every.get("group") or _graded_text(as_shown(judged)) or where))
 
 
 def _graded_text(record: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from lager_onnx.analysis.tuning.learned import Learn, Learned
 from lager_onnx.analysis.tuning.loss import Distance
 from lager_onnx.analysis.tuning.recipes import Recipe, recipe
 from lager_onnx.analysis.tuning.write_weights import reweigh
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.judge import Judge
@@ -64,6 +65,7 @@ def tune(
     records: LabelledRecords | Iterable[Mapping[str, Any]],
     *,
     label: str = "human_score",
+    fields: Mapping[str, str] | None = None,
     name: str = "records in memory",
     recipe_name: Recipe | Literal["choose"] = "choose",
     alpha: float | None = None,
@@ -80,8 +82,10 @@ def tune(
 
     Args:
         judge: the judge; its layer logits are kept in the cache folder, and a second run takes seconds.
-        records: with a label each. Those of one `group`, or of the same instruction and response, belong together.
+        records: with a label each: a list, a pandas DataFrame or a `datasets.Dataset`. Those of one `group`, or of the
+            same instruction and response, belong together.
         label: the field that holds it.
+        fields: which field of a record is read as what, as `Judge.score` takes them.
         name: what to call the records in `judge.json`.
         recipe_name: "choose" among lenses, layers, and learned weights, and keep uniform ones where nothing can be told
             from chance; "regularised", learned weights, drawn to uniform ones the more, the fewer labels there are; or
@@ -96,7 +100,7 @@ def tune(
         LabelError: a label is missing, no number, or out of the judge's scale; all are the same, or too few.
         RecordError: a record that cannot be graded.
     """
-    rows = as_labelled(records, judge.spec.scale, field=label).rows
+    rows = as_labelled(records, judge.spec.scale, field=label, fields=fields).rows
     data, groups = labelled_logits(judge, rows), [row.group for row in rows]
     options = {key: value for key, value in (("alpha", alpha), ("distance", distance)) if value is not None}
     learn = _learner(recipe_name, epochs, calibrate=calibrate, **options)
@@ -113,7 +117,10 @@ def tune(
 
 def _learner(recipe_name: Recipe | Literal["choose"], epochs: int, *, calibrate: bool, **options: Any) -> Learn:
     if recipe_name == "choose" and options:
-        raise LabelError(f"{' and '.join(options)} belong to a recipe: add --recipe regularised or paper")
+        raise LabelError(
+            f"{' and '.join(options)} belong to a recipe",
+            Cure(command="add --recipe regularised or paper", python='give recipe_name="regularised" or "paper"'),
+        )
 
     def learn(data: Labelled, groups: Sequence[str]) -> Learned:
         if recipe_name == "choose":

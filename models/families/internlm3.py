@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.llama import Llama
 
@@ -24,8 +25,11 @@ def as_llama(config: Mapping[str, Any]) -> dict[str, Any]:
     bias = bool(config.get("bias", False))
     if bool(config.get("qkv_bias", False)) != bias:
         raise CheckpointError(
-            "this InternLM3 has biases on some projections only (qkv_bias is not bias), so it is no Llama in "
-            "disguise: run the code that ships with it by --trust-remote-code"
+            "this InternLM3 has biases on some projections only (qkv_bias is not bias), so it is no Llama in disguise",
+            Cure(
+                command="run the code that ships with it by --trust-remote-code",
+                python="run the code that ships with it by trust_remote_code=True",
+            ),
         )
     own = ("architectures", "auto_map", "bias", "qkv_bias", "model_type")
     return {key: value for key, value in config.items() if key not in own} | {"attention_bias": bias, "mlp_bias": bias}

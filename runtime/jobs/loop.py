@@ -19,7 +19,7 @@ def grade_all(
     write: Callable[[int, Result], str | None],
     *,
     done: int,
-    stopped: str,
+    stopped: StoppedError,
     total: int | None = None,
     unit: str = " responses",
     batch_tokens: int | None = None,
@@ -33,7 +33,7 @@ def grade_all(
         write: is given a result and its number; returns what to show behind the bar, if anything. What it raises ends
             the run.
         done: how many an earlier run has graded; numbers go on from there.
-        stopped: what to say at Ctrl-C.
+        stopped: what is raised at Ctrl-C.
         total: how many there are in all, those done included, if it is known.
         unit: of the bar.
         batch_tokens: most tokens in a batch.
@@ -51,4 +51,4 @@ def grade_all(
                 if shown:
                     bar.set_postfix_str(shown, refresh=False)
     except KeyboardInterrupt as error:
-        raise StoppedError(stopped) from error
+        raise stopped from error

@@ -8,13 +8,25 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError
 from lager_onnx.models.values import visible
 from lager_onnx.runtime.files import cannot_write, check_output, shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.lock import try_lock
+
+START_ANEW: Final = Cure(command="start anew with --overwrite", python="start anew with overwrite=True")
+_GO_ON: Final = Cure(
+    command="go on with --resume, or start anew with --overwrite",
+    python="go on with resume=True, or start anew with overwrite=True",
+)
+
+_MAKE_ROOM: Final = Cure(
+    command="the rows before it are safe: make room and go on with --resume",
+    python="the rows before it are safe: make room and go on with resume=True",
+)
 
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
@@ -38,23 +50,29 @@ def feedback_fields(grade: Grade) -> dict[str, Any]:
     return written[0] if len(written) == 1 else {"feedbacks": written} if written else {}
 
 
-def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A record with the fields that grading adds, their names led by `prefix`.
+def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
+    """A record with the fields that grading adds, their names led by `prefix`; None where nobody can give one.
 
     Raises:
         RecordError: the record has such a field already, which would be lost.
     """
-    added = {prefix + name: value for name, value in fields.items()}
+    added = {(prefix or "") + name: value for name, value in fields.items()}
     if clash := sorted(added.keys() & record.keys()):
-        raise RecordError(taken(clash[0]))
+        raise taken(clash[0], may_lead=prefix is not None)
     return {**record, **added}
 
 
-def taken(name: str) -> str:
-    """What is wrong with a record that has a field of ours."""
-    return (
-        f"field {visible(name)!r} is in the record already and would be lost: rename it, or lead the new fields "
-        "by a prefix, such as --field-prefix lager_"
+def taken(name: str, *, may_lead: bool = True) -> RecordError:
+    """What is wrong with a record that has a field of ours, whose name a prefix may lead."""
+    problem = f"field {visible(name)!r} is in the record already and would be lost"
+    if not may_lead:
+        return RecordError(f"{problem}: rename it")
+    return RecordError(
+        problem,
+        Cure(
+            command="rename it, or lead the new fields by a prefix, such as --field-prefix lager_",
+            python='rename it, or lead the new fields by a prefix, such as Options(field_prefix="lager_")',
+        ),
     )
 
 
@@ -89,7 +107,7 @@ class ResultFile:
         check_output(path)
         try:
             if path.exists() and path.stat().st_size > 0 and not (resume or overwrite):
-                raise OutputError(f"{shown(path)} exists already: go on with --resume, or start anew with --overwrite")
+                raise OutputError(f"{shown(path)} exists already", _GO_ON)
             self._stream = path.open("ab")
             if not try_lock(self._stream):
                 self._stream.close()
@@ -121,10 +139,10 @@ class ResultFile:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise OutputError(
-                f"{shown(self.path or '')} is not the output of an earlier run ({error}): use --overwrite"
+                f"{shown(self.path or '')} is not the output of an earlier run ({error})", START_ANEW
             ) from error
         if not isinstance(row, dict):
-            raise OutputError(f"{shown(self.path or '')} is not the output of an earlier run: use --overwrite")
+            raise OutputError(f"{shown(self.path or '')} is not the output of an earlier run", START_ANEW)
         return row
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -142,8 +160,7 @@ class ResultFile:
             self._stream.write(line + b"\n")
             self._stream.flush()
         except OSError as error:
-            hint = "; the rows before it are safe: make room and go on with --resume" if self.path else ""
-            raise cannot_write(self.path, error, hint) from error
+            raise cannot_write(self.path, error, _MAKE_ROOM if self.path else None) from error
 
     def __enter__(self) -> "ResultFile":
         return self

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, Literal
 
-from lager_onnx.models.errors import OutputError, RecordError
-from lager_onnx.models.values import is_missing
+from lager_onnx.models.cure import Cure
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.loop import Result, grade_all
-from lager_onnx.runtime.jobs.results import ResultFile, join, result_fields, strict_json, taken
+from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile, join, result_fields, strict_json, taken
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.records import Row, as_judged
+from lager_onnx.runtime.records import Row, as_record
+from lager_onnx.runtime.records.record import with_criterion
 
 # A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
 _SAME_SCORE = 2e-3
@@ -68,7 +69,7 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
         row = next(for_results)
         result, error = _result(row, grade, options)
         if error and options.on_error == "stop":
-            raise RecordError(f"{row.where}: {error}") from error
+            raise error.at(row.where) from error
         results.write(result)
         if isinstance(grade, Grade) and not error:
             summary.graded += 1
@@ -78,24 +79,17 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
         summary.seconds = time.perf_counter() - start
         return f"{summary.tokens / summary.seconds:.0f} tokens/s"
 
-    hint = f"; go on with --resume -o {shown(results.path)}" if results.path else ""
+    go_on = Cure(command=f"go on with --resume -o {shown(results.path or '')}", python="go on with resume=True")
     grade_all(
         judge,
         (_record(row, options) for row in for_records),
         write,
         done=summary.resumed,
-        stopped=f"stopped. All rows that were graded so far are written{hint}",
+        stopped=StoppedError("stopped. All rows that were graded so far are written", go_on if results.path else None),
         batch_tokens=options.batch_tokens,
         stop_at_error=options.on_error == "stop",
     )
     return summary
-
-
-def with_criterion(record: Mapping[str, Any], criterion: str | None) -> Mapping[str, Any]:
-    """The record as the judge sees it: graded under `criterion` where it names none itself."""
-    if criterion and is_missing(record.get("criterion")) and is_missing(record.get("rubric")):
-        return {**record, "criterion": criterion}
-    return record
 
 
 def _record(row: Row, options: Options) -> Any:
@@ -103,7 +97,7 @@ def _record(row: Row, options: Options) -> Any:
     if row.error:
         return row.error
     try:
-        return with_criterion(as_judged(row.record, options.fields), options.criterion)
+        return with_criterion(as_record(row.record, options.fields), options.criterion)
     except RecordError as error:
         return error
 
@@ -111,14 +105,15 @@ def _record(row: Row, options: Options) -> Any:
 def _result(row: Row, grade: Grade | RecordError, options: Options) -> tuple[dict[str, Any], RecordError | None]:
     error_field = f"{options.field_prefix}error"
     if error_field in row.record:  # not an error of the row's own: there would be no place for one
-        raise RecordError(f"{row.where}: {taken(error_field)}")
-    error = grade if isinstance(grade, RecordError) else None
-    if isinstance(grade, Grade):
+        raise taken(error_field).at(row.where)
+    if isinstance(grade, RecordError):
+        error = grade
+    else:
         try:
             return join(row.record, result_fields(grade, details=options.details), options.field_prefix), None
         except RecordError as clash:
             error = clash
-    return {**row.record, error_field: str(error)}, error
+    return {**row.record, error_field: error.told("command")}, error
 
 
 def _carries(result: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
@@ -135,8 +130,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: 
         if row is None or not _carries(result, row.record):
             where = row.where if row else "the end of the input"
             raise OutputError(
-                f"row {number} of {shown(results.path or '')} does not belong to {where}: another input? Use "
-                "--overwrite"
+                f"row {number} of {shown(results.path or '')} does not belong to {where}: another input?", START_ANEW
             )
         score = result.get(f"{options.field_prefix}score")
         if isinstance(score, int | float) and f"{options.field_prefix}error" not in result:
@@ -145,9 +139,10 @@ def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: 
         row, score = last
         again = next(judge.score_stream([_record(row, options)]))
         if not isinstance(again, Grade) or abs(again.score - score) > _SAME_SCORE * judge.spec.scale.width:
-            now = f"{again.score:.4f}" if isinstance(again, Grade) else str(again)
+            now = f"{again.score:.4f}" if isinstance(again, Grade) else again.problem
             raise OutputError(
                 f"{shown(results.path or '')} was made by another judge or with other flags: {row.where} scored "
-                f"{score:.4f} then, {now} now. Use --overwrite to start anew"
+                f"{score:.4f} then, {now} now",
+                START_ANEW,
             )
     return number

@@ -2,18 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.cure import Cure
+from lager_onnx.models.errors import OutputError, RecordError, StoppedError, TemplateError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.loop import Result, grade_all
-from lager_onnx.runtime.jobs.results import ResultFile
+from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile
 from lager_onnx.runtime.judge import Judge
-from lager_onnx.runtime.records import Row, as_judged
+from lager_onnx.runtime.records import Row, as_judged, as_record
 
 Scores = dict[str, float]
+_GO_ON = Cure(command="go on with --resume", python="go on with resume=True")
 _RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
 
 
@@ -39,10 +41,10 @@ def how_many(keep: str, records: int) -> int:
     """
     match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)(%?)", keep.strip())
     if match is None:
-        raise OutputError(f"--keep {shown(keep)[:40]}: write a share such as 10%, or a number of records")
+        raise OutputError(f"cannot keep {shown(keep)[:40]!r}: write a share such as 10%, or a number of records")
     number = math.ceil(float(match[1]) * records / 100 - 1e-9) if match[2] else float(match[1])
     if number != int(number) or not 0 < number <= records:
-        raise OutputError(f"--keep {keep}: of {records} records, between 1 and all can be kept")
+        raise OutputError(f"cannot keep {keep} of {records} records: between 1 and all can be kept")
     return int(number)
 
 
@@ -63,8 +65,18 @@ def grade_under_criteria(
 
     Raises:
         RecordError: a record that cannot be graded, unless `on_error` is "skip".
+        TemplateError: the judge's template reads no criterion: all grades of a record would be the same.
         OutputError: the results are of another run.
     """
+    template = judge.spec.template
+    if not {"rubric", "criterion"} & template.fields:
+        raise TemplateError(
+            f"template {template.name!r} has no {{rubric}}, so every criterion would give the same grade",
+            Cure(
+                command="choose a judge whose template has it; lager export --template says which",
+                python="choose a judge whose template has it; export_judge(template=...) says which",
+            ),
+        )
     pairs = [(number, criterion) for number in range(len(rows)) for criterion in criteria]
     lines = list(_kept(results, pairs))
     left = pairs[len(lines) :]
@@ -72,18 +84,18 @@ def grade_under_criteria(
     def write(number: int, grade: Result) -> None:
         row, criterion = pairs[number]
         if isinstance(grade, RecordError) and on_error == "stop":
-            raise RecordError(f"{rows[row].where}: {grade}") from grade
+            raise grade.at(rows[row].where) from grade
         line: dict[str, Any] = {"record": row, "criterion": criterion}
-        line |= {"error": str(grade)} if isinstance(grade, RecordError) else {"score": grade.score}
+        line |= {"error": grade.told("command")} if isinstance(grade, RecordError) else {"score": grade.score}
         results.write(line)
         lines.append(line)
 
     grade_all(
         judge,
-        (_under(rows[number], criterion, fields) for number, criterion in left),
+        (_under(rows[number], criterion, fields, template.fields) for number, criterion in left),
         write,
         done=len(lines),
-        stopped="stopped. All grades so far are written; go on with --resume",
+        stopped=StoppedError("stopped. All grades so far are written", _GO_ON),
         total=len(pairs),
         unit=" grades",
         batch_tokens=batch_tokens,
@@ -105,15 +117,19 @@ def best(graded: Sequence[Graded], keep: int) -> list[Graded]:
     return [graded[number] for number in sorted(chosen)]
 
 
-def _under(row: Row, criterion: str, fields: Mapping[str, str] | None) -> Any:
+def _under(row: Row, criterion: str, fields: Mapping[str, str] | None, reads: Collection[str]) -> Any:
     """What the judge sees of a row under a criterion, its own put aside; the error of one that is not read."""
     if row.error:
         return row.error
     try:
-        record = as_judged(row.record, fields)
+        record = as_record(row.record, fields)
+        if as_judged(record, reads=reads).layout == "prompt":
+            return RecordError("the record's prompt is finished, so it would get the same grade under every criterion")
     except RecordError as error:
         return error
-    return {name: value for name, value in record.items() if name not in _RUBRIC_FIELDS} | {"criterion": criterion}
+    if record.has("choices") or (record.has("levels") and record.has("question")):
+        return RecordError("the record asks a question of its own, which no criterion changes: take 'question' out")
+    return record.without(*_RUBRIC_FIELDS).with_fields(criterion=criterion)
 
 
 def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dict[str, Any]]:
@@ -121,7 +137,7 @@ def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dic
     for line in results.kept():
         whole = isinstance(line.get("score"), int | float) != isinstance(line.get("error"), str)
         if (line.get("record"), line.get("criterion")) != next(expected, None) or not whole:
-            raise OutputError(f"{shown(results.path or '')} holds grades of other records or criteria: use --overwrite")
+            raise OutputError(f"{shown(results.path or '')} holds grades of other records or criteria", START_ANEW)
         yield line
 
 

@@ -1,13 +1,13 @@
 """Records from JSON lines, and from JSON in the forms that people have."""
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any, Final
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.values import names
+from lager_onnx.runtime.records.json_text import Twice, loads, names_twice, twice_error
 from lager_onnx.runtime.records.row import Row
 from lager_onnx.runtime.records.source import Source, encoding_of, lines_of, not_in_encoding
 
@@ -31,7 +31,7 @@ def json_rows(stream: IO[bytes], source: Source) -> Iterator[Row]:
     encoding = encoding_of(stream, source)
     content = stream.read()
     try:
-        found = json.loads(content.decode(encoding))
+        found = loads(content.decode(encoding))
     except (ValueError, RecursionError) as error:
         if content.lstrip().startswith(b"{") and b"\n" in content.strip():
             again = io.BufferedReader(io.BytesIO(content))
@@ -40,7 +40,9 @@ def json_rows(stream: IO[bytes], source: Source) -> Iterator[Row]:
         raise RecordError(f"{source.name} is not JSON ({error}): write an array of objects, or JSON lines") from error
     for number, record in enumerate(_records(found, source), start=1):
         where = f"{source.name}, record {number}"
-        if isinstance(record, dict):
+        if (twice := names_twice(record)) is not None:
+            yield Row(where, {"line": number, "input": record}, twice)
+        elif isinstance(record, dict):
             yield Row(where, record)
         else:
             problem = RecordError(f"not an object with fields but {type(record).__name__}")
@@ -52,6 +54,8 @@ def _records(found: Any, source: Source) -> list[Any]:
         return found
     if not isinstance(found, dict):
         raise RecordError(f"{source.name} holds {type(found).__name__}: write an array of objects, or JSON lines")
+    if isinstance(found, Twice):
+        raise twice_error(found.names).at(source.name)
     wrapped = [found[name] for name in _WRAPPERS if isinstance(found.get(name), list)]
     if len(wrapped) == 1 and all(isinstance(record, dict) for record in wrapped[0]):
         return list(wrapped[0])
@@ -91,12 +95,14 @@ def _json_line(line: str, number: int, where: str) -> Row:
     problem = not_in_encoding(line)
     if problem is None:
         try:
-            record = json.loads(line)
+            record = loads(line)
         except (ValueError, RecursionError) as error:
-            problem = f"not JSON ({error}): write one JSON object a line"
+            problem = RecordError(f"not JSON ({error}): write one JSON object a line")
         else:
-            if isinstance(record, dict):
+            kind = type(record).__name__
+            problem = names_twice(record)
+            if problem is None and isinstance(record, dict):
                 return Row(where, record)
-            problem = f"not an object with fields but {type(record).__name__}: write one JSON object a line"
+            problem = problem or RecordError(f"not an object with fields but {kind}: write one JSON object a line")
     kept = line.rstrip("\r\n").encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:_SAVED]
-    return Row(where, {"line": number, "input": kept}, RecordError(problem))
+    return Row(where, {"line": number, "input": kept}, problem)

@@ -1,64 +1,176 @@
 """Instruction and response in the layouts that people have, as the fields that the judge reads.
 
+prompt      the whole user's turn, ready made: nothing else is read
 messages    [{"role": "user", "content": ...}, ..., {"role": "assistant", "content": ...}]
-the last assistant's turn is the response, what stands before it the instruction
+            the last assistant's turn is the response, what stands before it the instruction
 Alpaca      instruction, input (may be empty), output
 any other   fields={"response": "answer"}: the field `answer` is read as the response
+
+What the user names on purpose wins. Without that, a record in two layouts with different texts is refused: nobody
+can tell which of them is to be graded.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
-from lager_onnx.models.values import as_text, is_missing, names, text_field, visible
+from lager_onnx.models.values import names, text_field
+from lager_onnx.runtime.records.chat import instruction_and_response
+from lager_onnx.runtime.records.record import Record, as_record
 
-Record = Mapping[str, Any]
+_TURNS: Final = frozenset(("instruction", "response"))
+# Beside a finished prompt, these say what was asked or answered, so the prompt may be no whole one.
+_ASKED_OR_ANSWERED: Final = re.compile(
+    r"(instruction|question|messages|conversations?|input|text|chosen|rejected)"
+    r"|(?!reference|gold|correct|expected|ideal).*"
+    r"(response|completion|answer|output|reply|generation|generated|prediction)(s|_text)?\d*",
+    re.IGNORECASE,
+)
+# A template names these, too, and they neither ask nor answer.
+_ASIDE: Final = frozenset(
+    (
+        "context", "reference", "rubric", "criterion", "score_descriptions", "feedback",
+        "scale", "lowest", "highest", "answers", "answer",
+    )
+)  # fmt: skip
 
 
-def as_judged(record: Record, fields: Mapping[str, str] | None = None) -> Record:
-    """A record with the fields that the judge reads; its own stay as they are.
+def as_judged(
+    record: Mapping[str, Any], fields: Mapping[str, str] | None = None, *, reads: Collection[str] = _TURNS
+) -> Record:
+    """Return a record with the fields that the judge reads; one that came out of this before stays untouched.
 
     Args:
         record: in one of the layouts above, or with `instruction` and `response` already.
         fields: which field holds what the judge reads.
+        reads: names of the fields in the judge's template; a `prompt` or `output` that it names is no layout.
 
     Raises:
-        RecordError: a named field is not there, or the messages end with no assistant's turn.
+        RecordError: a named field is not there, the record is in several layouts, or the messages end with no
+            assistant's turn.
     """
-    if fields:
-        if lost := [theirs for theirs in fields.values() if theirs not in record]:
-            raise RecordError(f"field {names(lost)} is missing; the record has {names(record)}")
-        record = {**record, **{ours: record[theirs] for ours, theirs in fields.items()}}
-    if not is_missing(record.get("response")) or not is_missing(record.get("prompt")):
-        return record
-    messages = record.get("messages")
-    if isinstance(messages, Sequence) and not isinstance(messages, str) and messages:
-        return {**record, **_of_messages(messages)}
-    if not is_missing(record.get("output")) and not is_missing(record.get("instruction")):
-        task = [text_field(record, "instruction"), text_field(record, "input", optional=True)]
-        return {**record, "instruction": "\n\n".join(filter(None, task)), "response": record["output"]}
-    return record
+    found = as_record(record, fields)
+    if found.layout:
+        return found
+    names_read = frozenset(reads)
+    if _is_finished(found, names_read):
+        return replace(found, layout="prompt")
+    if "prompt" not in names_read and found.has("prompt"):
+        found = found.without("prompt")
+    return _with_turns(found, names_read)
 
 
-def _of_messages(messages: Sequence[Any]) -> dict[str, str]:
-    turns = [_turn(message, number) for number, message in enumerate(messages)]
-    *before, (role, response) = turns
-    if role != "assistant" or not before:
+def as_shown(record: Mapping[str, Any]) -> Record:
+    """Return what `as_judged` does under a template of instruction and response; a record that it refuses, as it is.
+
+    For pages and groups: whether such a record can be graded depends on the judge's own template.
+    """
+    found = as_record(record)
+    try:
+        return as_judged(found)
+    except RecordError:
+        return found
+
+
+def _is_finished(record: Record, reads: frozenset[str]) -> bool:
+    """Return whether `prompt` is the whole user's turn.
+
+    Raises:
+        RecordError: nobody can tell.
+    """
+    roles = sorted(record.asked & {"instruction", "response", "messages", "output"})
+    if "prompt" in reads or (roles and "prompt" not in record.asked):
+        return False
+    if "prompt" in record.asked:
+        if roles:
+            raise RecordError(f"the finished prompt is named, and {names(roles)} beside it: name one or the other")
+        return True
+    if not record.has("prompt"):
+        return False
+    also = reads - _ASIDE
+    beside = [name for name in record if name in also or _ASKED_OR_ANSWERED.fullmatch(name)]
+    if rivals := [name for name in beside if record.has(name) and record[name] not in ([], {})]:
         raise RecordError(
-            f"field 'messages' ends with a turn of {visible(role)} behind {len(before)} others: the last turn must be "
-            "the assistant's, which is graded, behind at least one"
+            f"the record has 'prompt', and {names(rivals)} beside it, so the prompt may be the whole text to read, or "
+            "only what was asked",
+            Cure(
+                command="add --field instruction=prompt where it is what was asked (and --field response=NAME), or "
+                "--field prompt=prompt where it is finished",
+                python='give fields={"instruction": "prompt", "response": NAME} where it is what was asked, or '
+                '{"prompt": "prompt"} where it is finished',
+                http="send it as 'instruction', and the answer as 'response'; or the finished prompt without them",
+            ),
         )
-    if len(before) == 1:
-        return {"instruction": before[0][1], "response": response}
-    return {"instruction": "\n\n".join(f"{role}: {text}" for role, text in before), "response": response}
+    return True
 
 
-def _turn(message: Any, number: int) -> tuple[str, str]:
-    """Role and text of a message, whose content may be a list of parts."""
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise RecordError(f"message {number} of field 'messages' is no object with role and content")
-    content = message.get("content")
-    if isinstance(content, list | tuple):
-        texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        content = "\n\n".join(as_text(text, f"messages[{number}].content") for text in texts if not is_missing(text))
-    return message["role"], "" if is_missing(content) else as_text(content, f"messages[{number}].content")
+def _with_turns(record: Record, reads: frozenset[str]) -> Record:
+    """Return the record with an instruction and a response, wherever they are; as it is where it has none."""
+    layouts = _layouts(record, reads) if reads & _TURNS else []
+    if len(layouts) > 1:
+        layouts = _told_apart(record, layouts)
+    if layouts == ["messages"]:
+        instruction, response = instruction_and_response(record["messages"])
+        return replace(record.with_fields(instruction=instruction, response=response), layout="messages")
+    if layouts == ["output"]:
+        instruction = record["instruction"] if "input" in reads else _with_input(record)
+        return replace(record.with_fields(instruction=instruction, response=record["output"]), layout="output")
+    return replace(record, layout="response")
+
+
+def _layouts(record: Record, reads: frozenset[str]) -> list[str]:
+    """Return where a response stands: `response`, `messages`, `output`; of those that are named on purpose, if any."""
+    found = {
+        "response": record.has("response"),
+        "messages": "messages" not in reads and isinstance(record.get("messages"), list) and bool(record["messages"]),
+        "output": "output" not in reads and record.has("output") and record.has("instruction"),
+    }
+    asked = [name for name in found if name in record.asked]
+    if "instruction" in record.asked:
+        found["messages"] = "messages" in asked
+    if len(asked) > 1 or ("messages" in asked and "instruction" in record.asked):
+        raise RecordError(f"{names(sorted(record.asked))} are named: each of them says what is graded, name one layout")
+    return [name for name, there in found.items() if there and (name in asked or not asked)]
+
+
+def _told_apart(record: Record, layouts: list[str]) -> list[str]:
+    """Return the one layout of several that say the same.
+
+    Raises:
+        RecordError: they do not.
+    """
+    turns = {}
+    for name in layouts:
+        try:
+            turns[name] = _turns(record, name)
+        except RecordError:  # messages without an answer: the other layout has one, so the two do not say the same
+            turns[name] = ("", "")
+    fullest = max(layouts, key=lambda name: len(turns[name][0]))
+    instruction, response = turns[fullest]
+    same = all(said.strip() == response.strip() and asked in instruction for asked, said in turns.values())
+    if same and response:
+        return [fullest]
+    raise RecordError(
+        f"the record has {' and '.join(repr(name) for name in layouts)}, which say different things",
+        Cure(
+            command="add " + " or ".join(f"--field {name}={name}" for name in layouts),
+            python="give " + " or ".join(f'fields={{"{name}": "{name}"}}' for name in layouts),
+            http="send one of them, and the other under another name",
+        ),
+    )
+
+
+def _turns(record: Record, layout: str) -> tuple[str, str]:
+    if layout == "messages":
+        return instruction_and_response(record["messages"])
+    if layout == "output":
+        return _with_input(record), text_field(record, "output")
+    return text_field(record, "instruction", optional=True), text_field(record, "response")
+
+
+def _with_input(record: Record) -> str:
+    task = [text_field(record, "instruction"), text_field(record, "input", optional=True)]
+    return "\n\n".join(filter(None, task))

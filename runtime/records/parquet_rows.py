@@ -7,6 +7,7 @@ from typing import IO
 from lager_onnx.models.errors import RecordError
 from lager_onnx.runtime.records.row import Row
 from lager_onnx.runtime.records.source import Source
+from lager_onnx.runtime.records.tables import refuse_twice
 
 
 def parquet_rows(
@@ -15,7 +16,7 @@ def parquet_rows(
     """One record a row; of some row groups only, whose first row is number `first` of the file.
 
     Raises:
-        RecordError: pyarrow is not installed, or the file is no Parquet.
+        RecordError: pyarrow is not installed, the file is no Parquet, or has two columns of one name.
     """
     try:
         from pyarrow import ArrowException  # noqa: PLC0415
@@ -26,6 +27,7 @@ def parquet_rows(
         ) from error
     try:
         file = ParquetFile(stream if stream.seekable() else io.BytesIO(stream.read()))
+        refuse_twice(file.schema_arrow.names, source.name)
         number = first - 1
         for batch in file.iter_batches(row_groups=groups):
             for record in batch.to_pylist():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, Literal, cast
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.values import visible
 
@@ -57,9 +58,10 @@ def format_of(source: Source) -> Format:
     path = Path(source.path)
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     if suffix.lower() not in _BY_SUFFIX:
+        formats = ", ".join(dict.fromkeys(_BY_SUFFIX.values()))
         raise RecordError(
-            f"cannot tell the format of {source.name} by its ending {visible(suffix)!r}: add --format "
-            f"{', '.join(dict.fromkeys(_BY_SUFFIX.values()))}"
+            f"cannot tell the format of {source.name} by its ending {visible(suffix)!r}",
+            Cure(command=f"add --format {formats}", python=f"give Source a format: {formats}"),
         )
     return _BY_SUFFIX[suffix.lower()]
 
@@ -97,7 +99,7 @@ def encoding_of(stream: IO[bytes], source: Source) -> str:
     try:
         "".encode(encoding or "utf-8")
     except LookupError as error:
-        raise RecordError(f"--encoding {encoding}: there is no such encoding; try utf-8, utf-16, cp1252") from error
+        raise RecordError(f"there is no encoding {encoding!r}; try utf-8, utf-16, cp1252") from error
     return encoding or "utf-8"
 
 
@@ -109,13 +111,16 @@ def lines_of(stream: IO[bytes], source: Source) -> Iterator[str]:
         yield from text
 
 
-def not_in_encoding(text: str) -> str | None:
+def not_in_encoding(text: str) -> RecordError | None:
     """What is wrong with a text of `lines_of`; None where it is of its encoding."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         byte = ord(text[error.start]) - 0xDC00
-        return f"not UTF-8 (byte 0x{byte:02x} at character {error.start}): add --encoding, such as cp1252"
+        return RecordError(
+            f"not UTF-8 (byte 0x{byte:02x} at character {error.start})",
+            Cure(command="add --encoding, such as cp1252", python='give Source an encoding, such as "cp1252"'),
+        )
     return None
 
 

@@ -6,6 +6,7 @@ from pydantic import RootModel
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.runtime.jobs.results import result_fields
+from lager_onnx.runtime.records.record import record_or_error
 from lager_onnx.serve.endpoint import Endpoint
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.service import Service
@@ -14,27 +15,38 @@ from lager_onnx.serve.service import Service
 class Scored(RootModel[dict[str, Any]]):
     """A record with `instruction` and `response`, or whatever else the judge reads; or `records`, a list of them.
 
-    `details`: true adds the baselines and the logits of every layer.
+    `details`: true adds the baselines and the logits of every layer. `fields` says which field of a record the judge
+    reads as what: {"response": "answer"}; these win over fields of that name.
     """
 
 
 async def answer(service: Service, body: Scored) -> dict[str, Any]:
     """Each record's score and probabilities; in a list, an `error` in the place of one that cannot be graded."""
     record = dict(body.root)
+    fields = _fields(record)
     details = record.pop("details", False) is True
     if "records" not in record:
-        (grade,) = await service.grades([record], field="")
+        (grade,) = await service.grades([record_or_error(record, fields)], field="")
         return result_fields(grade, details=details) | {"model": service.settings.name}
     records = record["records"]
     if not isinstance(records, list):
         raise RequestError("'records' must be a list", field="records")
-    found = await service.results(records, field="records")
+    found = await service.results([record_or_error(each, fields) for each in records], field="records")
     results = [
-        {"error": str(each)} if isinstance(each, RecordError) else result_fields(each, details=details)
+        {"error": each.told("http")} if isinstance(each, RecordError) else result_fields(each, details=details)
         for each in found
     ]
     tokens = sum(each.tokens for each in found if not isinstance(each, RecordError))
     return {"results": results, "model": service.settings.name, "usage": {"input_tokens": tokens}}
+
+
+def _fields(body: dict[str, Any]) -> dict[str, str]:
+    """Take `fields` out of a body; beside one record, only what maps names to names is meant so."""
+    fields = body.get("fields")
+    meant = isinstance(fields, dict) and all(isinstance(name, str) for name in fields.values())
+    if "records" in body and fields is not None and not meant:
+        raise RequestError('\'fields\' must map names to names: {"response": "answer"}', field="fields")
+    return dict(body.pop("fields")) if meant else {}
 
 
 ENDPOINTS: Final = (Endpoint("/v1/score", Scored, answer, "Grade one record, or a list of `records`."),)

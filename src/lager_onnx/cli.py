@@ -21,6 +21,7 @@ from lager_onnx.commands.select import select
 from lager_onnx.commands.serve import serve
 from lager_onnx.commands.tune import tune
 from lager_onnx.extras import missing_package
+from lager_onnx.models.cure import Notice
 from lager_onnx.models.errors import LagerError, OutputError, StoppedError
 from lager_onnx.models.values import visible
 
@@ -56,7 +57,7 @@ def _ours(error: BaseException, command: str) -> LagerError:
 
 
 def _fail(ctx: click.Context, error: LagerError) -> None:
-    lines = [visible(line) for line in str(error).split("\n")]  # text of records may stand in it
+    lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may stand in it
     click.echo("Error: " + "\n".join(lines), err=True)
     ctx.exit(error.exit_code)
 
@@ -84,16 +85,31 @@ def main() -> None:
     """
     log = logging.getLogger("lager_onnx")
     if not log.handlers:
-        handler = logging.StreamHandler()
+        handler = _Handler()
         handler.setFormatter(_OneLine("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)
 
 
+class _Handler(logging.Handler):
+    """Writes to what is standard error now, above a progress bar that is drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm  # noqa: PLC0415
+
+            tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
+
+
 class _OneLine(logging.Formatter):
-    """A line a message, whatever text of a checkpoint or a record stands in it."""
+    """A line a message, whatever text of a checkpoint or a record stands in it; cures are the command line's."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record.msg, Notice):
+            return visible(record.msg.told("command"))
         return visible(super().format(record))
 
 

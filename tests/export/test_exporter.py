@@ -147,7 +147,7 @@ def test_graph_and_family_must_agree(tiny_checkpoint: Path, tmp_path: Path, monk
 
 
 def test_a_judge_is_replaced_only_when_asked(tiny_judge: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         export_judge(tiny_checkpoint, tiny_judge)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")

@@ -87,7 +87,7 @@ def test_internlm3_is_read_as_the_llama_that_it_is(bias: bool, tmp_path: Path) -
 
 def test_internlm3_with_its_own_code_needs_leave_to_run_it(tmp_path: Path) -> None:
     checkpoint, model = make_internlm3(tmp_path / "checkpoint", qkv_bias=True, bias=False)
-    with pytest.raises(CheckpointError, match="--trust-remote-code"):
+    with pytest.raises(CheckpointError, match="trust_remote_code=True"):
         export_judge(checkpoint, tmp_path / "judge")
     spec = export_judge(checkpoint, tmp_path / "judge", trust_remote_code=True)
     compare(tmp_path / "judge", spec, model)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -81,7 +82,7 @@ def test_the_grade_is_that_of_the_same_feedback_from_elsewhere(writing_judge: Pa
     for record, grade in zip(RECORDS, written, strict=True):
         (feedback,) = grade.feedback
         assert (feedback.ended, feedback.tokens) in {("limit", 20), ("end", feedback.tokens)}
-        again = judge.score([{**record, "feedback": feedback.text}])[0]
+        again = judge.score([{**record, "feedback": feedback.text}], fields={"feedback": "feedback"})[0]
         np.testing.assert_allclose(grade.layer_logits, again.layer_logits, rtol=1e-4, atol=1e-5)
     assert [grade.feedback for grade in judge.score(RECORDS)] == [()] * 3
 
@@ -92,7 +93,8 @@ def test_samples_are_drawn_by_seed_whatever_is_beside_them(writing_judge: Path) 
     together, alone = judge.score(RECORDS, reasoning=drawn), judge.score(RECORDS[1:2], reasoning=drawn)[0]
     assert [each.text for each in together[1].feedback] == [each.text for each in alone.feedback]
     assert len({each.text for each in alone.feedback}) == 3
-    apart = [judge.score([{**RECORDS[1], "feedback": each.text}])[0].score for each in alone.feedback]
+    said = {"feedback": "feedback"}
+    apart = [judge.score([{**RECORDS[1], "feedback": each.text}], fields=said)[0].score for each in alone.feedback]
     assert alone.score == pytest.approx(np.mean(apart), abs=1e-4)
     other = judge.score(RECORDS[1:2], reasoning=replace(drawn, seed=6))[0]
     assert [each.text for each in other.feedback] != [each.text for each in alone.feedback]
@@ -102,13 +104,15 @@ def test_samples_are_drawn_by_seed_whatever_is_beside_them(writing_judge: Path) 
 
 def test_what_cannot_be_written_is_an_error_of_its_record(writing_judge: Path, tiny_judge: Path) -> None:
     judge = Judge.load(writing_judge)
-    records = [{**RECORDS[0], "feedback": "Fine."}, RECORDS[1]]
-    first, second = judge.score(records, reasoning=Reasoning(max_tokens=4), on_error="skip")
+    records: list[dict[str, Any]] = [{**RECORDS[0], "feedback": "Fine."}, {**RECORDS[1], "feedback": None}]
+    first, second = judge.score(
+        records, reasoning=Reasoning(max_tokens=4), on_error="skip", fields={"feedback": "feedback"}
+    )
     assert "has feedback already" in str(first)
     assert not isinstance(second, Exception)
     (dropped,) = judge.score(RECORDS[:1], reasoning=Reasoning(max_tokens=4, drop=True), on_error="skip")
     assert "named no grade in 4 tokens" in str(dropped)
-    with pytest.raises(GradingError, match="export it with --reasoning"):
+    with pytest.raises(GradingError, match="export it with reasoning=True"):
         Judge.load(tiny_judge).score(RECORDS, reasoning=True)
 
 

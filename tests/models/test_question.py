@@ -40,7 +40,7 @@ def test_what_a_record_asks(
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"levels": 6}, "asks for 6, this judge answers one of 2 to 5; --scale decisions"),
+        ({"levels": 6}, "asks for 6, this judge answers one of 2 to 5: export_judge"),
         ({"levels": 11}, "asks for 11, this judge answers one of 2 to 5$"),
         ({"choices": list("abcdef")}, "asks for 6"),
         ({"levels": 1}, "asks for 1"),

@@ -27,7 +27,7 @@ def test_a_judge_in_float32_runs_on_the_cpu_beside_a_gpu(tiny_judge: Path) -> No
 @pytest.mark.usefixtures("with_cuda")
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_cuda_is_refused_for_it_with_the_way_out(precision: str, tiny_judges: dict[str, Path]) -> None:
-    with pytest.raises(DeviceError, match="export the judge with --target cuda, or use --device cpu"):
+    with pytest.raises(DeviceError, match='export the judge with target="cuda", or use device="cpu"'):
         Judge.load(tiny_judges[precision], device="cuda")
 
 
@@ -37,7 +37,7 @@ def test_a_judge_in_bf16_says_that_it_is_for_cuda(tiny_checkpoint: Path, tmp_pat
     spec = export_judge(tiny_checkpoint, tmp_path / "judge", target="cuda", verify_judge=False)
     assert (spec.precision, spec.arithmetic) == ("bf16", "bf16")
     for device in ("cpu", "auto"):
-        with pytest.raises(DeviceError, match="export it without --target cuda"):
+        with pytest.raises(DeviceError, match='export it without target="cuda"'):
             Judge.load(tmp_path / "judge", device=device)
 
 

@@ -51,7 +51,7 @@ def test_errors_name_the_record_or_take_its_place(judge: Judge) -> None:
     assert first.score == pytest.approx(last.score, abs=1e-5)
     assert "missing" in str(missing)
     assert "tokens, the judge reads 512 at most" in str(long)
-    with pytest.raises(RecordError, match="takes a list"):
+    with pytest.raises(RecordError, match="a list of records is needed"):
         judge.score(RECORD)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="not int"):
         judge.score([7])  # type: ignore[list-item]
@@ -87,12 +87,16 @@ def test_feedback_stands_before_the_grade(tiny_judge: Path) -> None:
     judge = Judge.load(tiny_judge, device="cpu")
     prompt = judge.prompt(RECORD)
     assert prompt.endswith("score: ")
-    said = RECORD | {"feedback": " Fair, but short.\n"}
-    assert judge.prompt(said) == f"{prompt.removesuffix('score: ')}Feedback: Fair, but short.\nscore: "
-    silent, spoken = judge.score([RECORD, said])
-    assert silent.score != spoken.score
+    said, asked = RECORD | {"feedback": " Fair, but short.\n"}, {"feedback": "feedback"}
+    expected = f"{prompt.removesuffix('score: ')}Feedback: Fair, but short.\nscore: "
+    assert judge.prompt(said, fields=asked) == expected
+    assert judge.prompt(RECORD | {"said": "Fair, but short."}, fields={"feedback": "said"}) == expected
+    assert judge.prompt(said) == prompt
+    silent, unasked = judge.score([RECORD, said])
+    (spoken,) = judge.score([said], fields=asked)
+    assert silent.score == pytest.approx(unasked.score, abs=1e-5) != spoken.score
     with pytest.raises(RecordError, match="'feedback' is list, not text"):
-        judge.score([RECORD | {"feedback": ["Fair."]}])
+        judge.score([RECORD | {"feedback": ["Fair."]}], fields=asked)
 
 
 @pytest.fixture
@@ -140,5 +144,7 @@ def test_a_batch_that_does_not_run_is_a_plain_error(judge: Judge, monkeypatch: p
         raise onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException("Failed to allocate memory")
 
     monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", exhausted)
-    with pytest.raises(GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*--batch-tokens"):
+    with pytest.raises(
+        GradingError, match=r"1 prompts of \d+ tokens \(Failed to allocate memory\).*lower batch_tokens"
+    ):
         judge.score([RECORD])

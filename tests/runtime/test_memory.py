@@ -51,7 +51,7 @@ def test_a_judge_says_the_same_however_its_weights_are_held(
 
 
 def test_too_little_memory_is_refused_with_what_is_needed(tiny_judge: Path) -> None:
-    with pytest.raises(DeviceError, match=r"--max-memory 0\.1 GB is too little for this judge: it needs 0\.4 GB"):
+    with pytest.raises(DeviceError, match=r"0\.1 GB of memory are too little for this judge: it needs 0\.4 GB"):
         Judge.load(tiny_judge, device="cpu", max_memory=10**8)
     Judge.load(tiny_judge, device="cpu", max_memory=GIGABYTE)
     result = CliRunner().invoke(main, ["score", str(tiny_judge), "-", "--max-memory", "much"], input="{}")

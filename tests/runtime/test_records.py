@@ -130,7 +130,10 @@ def test_a_bad_row_costs_its_neighbours_nothing(tmp_path: Path) -> None:
     assert [row.record["instruction"] for row in rows if not row.error] == ["b", "e"]
     assert [row.record["line"] for row in rows if row.error] == [2, 4, 5]
     assert "quote" in str(rows[0].error)
-    assert "--encoding" in str([row.error for row in rows if row.error][-1])
+    encoding = [row.error for row in rows if row.error][-1]
+    assert encoding is not None
+    assert "--encoding" in encoding.told("command")
+    assert "--" not in str(encoding)
 
 
 @given(rows=st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=6))
@@ -162,7 +165,7 @@ def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
 def test_other_encodings_when_named(tmp_path: Path) -> None:
     (row,) = read(tmp_path, "a.csv", "instruction,response\nCafé?,“Oui”\n".encode("cp1252"), encoding="cp1252")
     assert row.record == {"instruction": "Café?", "response": "“Oui”"}
-    with pytest.raises(RecordError, match="no such encoding"):
+    with pytest.raises(RecordError, match="there is no encoding 'klingon'"):
         read(tmp_path, "a.csv", b"a\n1\n", encoding="klingon")
 
 
@@ -189,8 +192,9 @@ def test_parquet(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file"):
         read_rows(str(tmp_path / "nowhere.jsonl"))
-    with pytest.raises(RecordError, match="--format"):
+    with pytest.raises(RecordError, match="give Source a format: jsonl") as refused:
         read_rows("records.xlsx")
+    assert "add --format jsonl" in refused.value.told("command")
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(RecordError, match="directory"):
         list(read_rows(str(tmp_path / "folder.jsonl")))
@@ -220,19 +224,17 @@ def test_layouts(record: dict[str, Any], fields: dict[str, str], instruction: st
     judged = as_judged(record, fields)
     assert judged["response"] == "Seven."
     assert judged["instruction"] == (instruction or "Name a prime.")
-    assert all(judged[name] == value for name, value in record.items() if name != "instruction")
-
-
-def test_layouts_leave_records_alone_that_have_a_response() -> None:
-    record = GOOD | {"output": "other", "messages": MESSAGES}
-    assert as_judged(record) is record
+    assert judged.original == record
+    assert as_judged(judged) is judged
+    assert all(judged[name] == record[name] for name in record if name not in {"instruction", *fields.values()})
+    assert not set(fields.values()) & set(judged)
 
 
 @pytest.mark.parametrize(
     ("record", "fields", "message"),
     [
         ({"messages": MESSAGES[:1]}, {}, "the last turn must be the assistant's"),
-        ({"messages": [MESSAGES[1]]}, {}, "behind at least one"),
+        ({"messages": [MESSAGES[1]]}, {}, "after at least one"),
         ({"messages": ["hello"]}, {}, "no object with role and content"),
         ({"q": 1}, {"response": "answer"}, "field answer is missing; the record has q"),
     ],

@@ -45,19 +45,18 @@ def inspect(
     from itertools import islice  # noqa: PLC0415
 
     from lager_onnx.analysis.pages.layers import inspect_page  # noqa: PLC0415
-    from lager_onnx.models.errors import RecordError  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown, write_file  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.score import with_criterion  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import as_record, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records.record import with_criterion  # noqa: PLC0415
 
     check_output(html_file, source.path)
     rows = list(islice(read_rows(source), first))
     for row in rows:
         if row.error:
-            raise RecordError(f"{row.where}: {row.error}") from row.error
+            raise row.error.at(row.where) from row.error
     judge = Judge.load(judge_dir, **running)
-    grades = judge.score([with_criterion(as_judged(row.record, source.fields), criterion) for row in rows])
+    grades = judge.score([with_criterion(as_record(row.record, source.fields), criterion) for row in rows])
     names = [str(row.record.get("id") or row.where) for row in rows]
     write_file(html_file, inspect_page(judge.spec, names, grades), source.path)
     click.echo(f"{shown(html_file)}: {len(rows)} responses", err=True)

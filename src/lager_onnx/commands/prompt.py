@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lager_onnx.commands.options import CRITERION, JUDGE_DIR, reads_records
+from lager_onnx.models.cure import Notice
 from lager_onnx.models.errors import RecordError
 
 
@@ -24,19 +25,22 @@ def prompt(judge_dir: Path, source: Any, criterion: str | None, as_json: bool) -
     """
     from lager_onnx.models.values import visible  # noqa: PLC0415
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.score import with_criterion  # noqa: PLC0415
+    from lager_onnx.runtime.prepared import tell  # noqa: PLC0415
     from lager_onnx.runtime.prompts import PromptEncoder  # noqa: PLC0415
-    from lager_onnx.runtime.records import as_judged, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import as_record, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records.record import with_criterion  # noqa: PLC0415
 
     encoder = PromptEncoder(judge_dir, read_spec(judge_dir))
+    told = set[Notice]()
     for row in read_rows(source):
         try:
             if row.error:
                 raise row.error
-            turns = encoder.turns(with_criterion(as_judged(row.record, source.fields), criterion))
+            turns = encoder.turns(with_criterion(as_record(row.record, source.fields), criterion))
             ids = encoder.ids(turns)
+            tell(turns, told)
         except RecordError as error:
-            raise RecordError(f"{row.where}: {error}") from error
+            raise error.at(row.where) from error
         text = encoder.spec.chat.wrap(turns.user, turns.feedback)
         if as_json:
             identity = {"id": row.record["id"]} if "id" in row.record else {}

@@ -66,7 +66,7 @@ def select(
     chosen = best(graded, number)
     with ResultFile(output, overwrite=overwrite) as kept:
         for each in chosen:
-            kept.write(join(each.record, {"score": each.mean, "scores": each.scores}, ""))
+            kept.write(join(each.record, {"score": each.mean, "scores": each.scores}, None))
     failed = sum(each.error is not None for each in graded)
     click.echo(
         f"{shown(output)}: {len(chosen)} of {len(rows)} records"

@@ -102,7 +102,7 @@ def tune(
     try:
         tuned = tune_judge(judge, read, name=shown(Path(source.path).name), recipe_name=recipe, **options)
     except LabelError as error:
-        raise LabelError(f"{source.name}: {error}") from error
+        raise error.at(source.name) from error
     click.echo(tuned.describe())
     if read.left_out:
         click.echo(read.describe(), err=True)
