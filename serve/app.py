@@ -25,7 +25,8 @@ from lager_onnx.serve.protocols import ENDPOINTS
 from lager_onnx.serve.service import Service, Settings
 
 _PAGE: Final = Path(__file__).with_name("page.html")
-_OPEN: Final = frozenset({"/", "/health", "/ready"})  # without a key: a page without secrets, and what keeps it running
+# Without a key: a page without secrets, what keeps the server running, and figures, which hold no text of any request.
+_OPEN: Final = frozenset({"/", "/health", "/ready", "/metrics"})
 
 
 def make_app(judge: Judge, settings: Settings) -> Starlette:
@@ -94,11 +95,11 @@ class _KeyNeeded:
 
 
 def _models(service: Service) -> dict[str, object]:
-    name, source = service.settings.name, service.spec.source.checkpoint
+    names, about = service.settings.names, f"LAGER judge made from {service.spec.source.checkpoint}"
     return {
         "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "lager-onnx"}],
-        "models": [{"name": name, "description": f"LAGER judge made from {source}", "release_date": "1970-01-01"}],
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "lager-onnx"} for name in names],
+        "models": [{"name": name, "description": about, "release_date": "1970-01-01"} for name in names],
     }
 
 
