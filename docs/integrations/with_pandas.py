@@ -3,6 +3,7 @@
 python docs/integrations/with_pandas.py judges/smollm2 records.jsonl
 """
 
+import json
 import sys
 
 import pandas as pd
@@ -23,7 +24,8 @@ def _named(probabilities: dict[str, float]) -> dict[str, float]:
 
 def main(judge_dir: str, records: str) -> None:
     """Read, grade, print JSON lines."""
-    frame = pd.read_json(records, lines=True, dtype=False, convert_dates=False)  # texts stay texts: "007", "2024-01-31"
+    with open(records, encoding="utf-8") as lines:  # pd.read_json would make numbers and dates of "007", "2024-01-31"
+        frame = pd.DataFrame([json.loads(line) for line in lines])
     with Judge.load(judge_dir) as judge:
         print(with_grades(judge, frame).to_json(orient="records", lines=True), end="")
 

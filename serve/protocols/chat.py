@@ -2,7 +2,7 @@
 
 The messages are what the judge reads; it adds nothing of its own template. A message without text (null content, as
 beside `tool_calls`) adds nothing either. Its answer is the likeliest label of its scale, and the `top_logprobs` of that
-token are the labels' log probabilities over all layers. What cannot be kept is refused by name, such as `n` and `stream`.
+token are the labels' log probabilities over all layers. What cannot be kept, such as `stream`, is refused by name.
 """
 
 import math
