@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
@@ -21,11 +20,11 @@ from lager_onnx.runtime.judge import Judge
 from lager_onnx.serve.errors import RequestError, error_response
 from lager_onnx.serve.metrics import Metrics
 from lager_onnx.serve.openapi import openapi
+from lager_onnx.serve.page import page_of
 from lager_onnx.serve.protocols import ENDPOINTS
 from lager_onnx.serve.service import Service, Settings
 
-_PAGE: Final = Path(__file__).with_name("page.html")
-# Without a key: a page without secrets, what keeps the server running, and figures, which hold no text of any request.
+# Without a key: a page that says what the judge is, and no more; what keeps the server running, and figures, which hold no text of any request.
 _OPEN: Final = frozenset({"/", "/health", "/ready", "/metrics"})
 
 
@@ -37,7 +36,7 @@ def make_app(judge: Judge, settings: Settings) -> Starlette:
     metrics = Metrics(service, frozenset({route.path for route in routes} | {"/v1/models"}))
 
     def page(_request: Request) -> Response:
-        return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+        return HTMLResponse(page_of(service))
 
     def described(_request: Request) -> Response:
         return JSONResponse(document)

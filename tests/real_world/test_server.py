@@ -279,3 +279,23 @@ def test_help_says_what_needs_no_key(served: Path) -> None:
     said = subprocess.run([lager, "serve", "--help"], capture_output=True, text=True, check=True, env=os.environ).stdout
     assert "need no API key" in " ".join(said.split())
     assert "list of records" in " ".join(said.split())
+
+
+def test_the_page_names_the_judge_its_scale_and_its_weights(keyed: Server, judge: Judge) -> None:
+    text = keyed.get("/").text
+    found = json.loads(re.findall(r'<script id="judge" type="application/json">(.*?)</script>', text, re.DOTALL)[0])
+    assert found["name"] == "mine"
+    assert (tuple(found["labels"]), tuple(found["values"])) == (judge.spec.scale.labels, judge.spec.scale.values)
+    assert tuple(found["weights"]) == judge.spec.layer_weights
+    assert judge.spec.source.checkpoint in found["checkpoint"]
+
+
+def test_a_name_cannot_end_the_page_s_script(served: Path) -> None:
+    running = Server(served, "--model-name", "</script><script>alert(1)</script><!--")
+    try:
+        text = running.get("/").text
+    finally:
+        running.stop()
+    assert "alert(1)</script>" not in text
+    found = re.findall(r'<script id="judge" type="application/json">(.*?)</script>', text, re.DOTALL)[0]
+    assert json.loads(found)["name"] == "</script><script>alert(1)</script><!--"
