@@ -60,10 +60,10 @@ def test_a_record_that_is_typed_is_graded(page: Any, judge: Judge) -> None:
     rows = page.locator("#distribution .row span:first-child").all_inner_texts()
     assert rows == [f"{label}: {100 * each:.1f}%" for label, each in grade.probabilities.items()]
     values = np.asarray(judge.spec.scale.values)
-    heights = {}
+    heights: dict[str, list[float]] = {}
     for row, weight, z in zip(judge.spec.rows, judge.spec.layer_weights, grade.layer_logits, strict=True):
         if weight:
-            heights.setdefault(row.lens, []).append(175 - 160 * (expected_score(softmax(z), values) - 1) / 4)
+            heights.setdefault(row.lens, []).append(175 - 160 * (float(expected_score(softmax(z), values)) - 1) / 4)
     for lens, right in heights.items():
         points = page.get_attribute(f"#layers .{lens} polyline", "points").split()
         assert [float(point.split(",")[1]) for point in points] == pytest.approx(right, abs=1e-3)

@@ -80,7 +80,7 @@ def lager(*arguments: object) -> Result:
 def test_a_reader_that_goes_ends_a_command_quietly(command: str, tiny_judge: Path, tmp_path: Path) -> None:
     """As `| head -1` does: the first lines are read, and no more."""
     many = written(tmp_path / "in.jsonl", [row | {"human_score": row["id"] % 5 + 1} for row in rows_of(40)])
-    more = {
+    more: list[Any] = {
         "bench": ["--json", "--repeats", "1"], "score": [many, "--details"], "prompt": [many], "inspect": [],
         "evaluate": [many, "--resamples", "2", "--ablations"], "doctor": [],
     }[command]  # fmt: skip
@@ -282,8 +282,8 @@ def test_a_page_of_layers_shows_the_texts(tiny_judge: Path, tmp_path: Path) -> N
         {"text": "My $5, not $3.", "question": "Angry?", "choices": ["no $1 and $2", "yes <b>"]},
         {"prompt": "A finished prompt."},
     )
-    for said in ("Name a &lt;i&gt;prime&lt;/i&gt;.", "<dt>reference</dt>", "Asked in a chat.", "Seven &amp; 7.", "Angry?",
-                 "My $5, not $3.", "yes &lt;b&gt;", "A finished prompt."):  # fmt: skip
+    for said in ("Name a &lt;i&gt;prime&lt;/i&gt;.", "<dt>reference</dt>", "Asked in a chat.", "Seven &amp; 7.",
+                 "Angry?", "My $5, not $3.", "yes &lt;b&gt;", "A finished prompt."):  # fmt: skip
         assert said in page
     assert "<i>prime" not in page
     assert "<b>" not in page
@@ -304,7 +304,7 @@ def test_long_texts_are_cut_and_the_whole_is_behind_a_click(judge: Judge) -> Non
 def test_a_legend_is_below_its_axes(tiny_judge: Path, judge: Judge) -> None:
     from lager_onnx.analysis.pages.layers import _layers
 
-    records = [
+    records: list[dict[str, Any]] = [
         {"instruction": "Name a prime.", "response": "Seven."},
         {"instruction": "Name a prime.", "response": "Seven.", "levels": 3},
         {"text": "x", "question": "Which?", "choices": ["a", "b"]},
@@ -344,15 +344,6 @@ def test_the_demo_counts_all_pairs_and_shows_the_clearest_first(
     said = table_of(path, capsys)
     first = [line.split()[0] for line in said]
     assert first == ["pair", "clear", "close", "wrong:", "even", "wrong", "In", "Recorded,"]
-        "pair",
-        "clear",
-        "close",
-        "wrong:",
-        "even",
-        "wrong",
-        "In",
-        "Recorded,",
-    ]
     assert "+4.00" in said[1]
     assert "│▂▆│" in said[1]
     assert "-1.50" in said[5]
