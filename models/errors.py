@@ -99,6 +99,12 @@ class StoppedError(LagerError):
     exit_code = 130
 
 
+class ReaderGoneError(LagerError):
+    """Standard output is a pipe whose reader has gone, such as `head`: nothing is left to say."""
+
+    exit_code = 141  # as a shell says of a program that SIGPIPE has ended
+
+
 class DeviceError(LagerError):
     """An onnxruntime provider that cannot run here."""
 

@@ -103,7 +103,7 @@ class Writing:
     end_tokens: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JudgeSpec:
     """A judge, as `judge.json` describes it.
 
@@ -166,6 +166,11 @@ class JudgeSpec:
             self.calibration.check(min(self.scale.values), max(self.scale.values))
         if self.context_length < 1:
             raise ValueError(f"a context of {self.context_length} tokens")
+
+    def __repr__(self) -> str:
+        """One short line; `to_json` has all of it."""
+        made_from = f"{self.source.checkpoint!r}, {self.source.architecture}, {self.describe_layers()}"
+        return f"JudgeSpec({made_from}, {self.precision}, scale {self.scale}, {self.context_length} tokens)"
 
     @property
     def rows(self) -> tuple[Row, ...]:

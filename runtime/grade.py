@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,13 @@ from lager_onnx.models.method import confidence, expected_score, softmax
 from lager_onnx.models.scale import Scale
 
 Array = npt.NDArray[np.float32]
+
+
+_LONGEST: Final = 24  # characters of a text in a line that stands for a grade
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Feedback:
     tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Grade:
     """A graded response.
 
@@ -52,6 +59,13 @@ class Grade:
     tokens: int
     choices: tuple[str, ...] = ()
     feedback: tuple[Feedback, ...] = ()
+
+    def __repr__(self) -> str:
+        """One short line; what is left out is in the attributes."""
+        said = f"choice={_short(self.choice)}, confidence={self.confidence:.2f}" if self.choice is not None else ""
+        shown = ", ".join(f"{_short(label)}: {share:.2f}" for label, share in self.probabilities.items())
+        written = f", feedback={_short(self.feedback[0].text)}" if self.feedback else ""
+        return f"Grade({said or f'score={self.score:.3f}'}, probabilities={{{shown}}}, tokens={self.tokens}{written})"
 
     @property
     def probabilities(self) -> dict[str, float]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
@@ -21,11 +20,13 @@ from lager_onnx.runtime.judge import Judge
 from lager_onnx.serve.errors import RequestError, error_response
 from lager_onnx.serve.metrics import Metrics
 from lager_onnx.serve.openapi import openapi
+from lager_onnx.serve.page import page_of
 from lager_onnx.serve.protocols import ENDPOINTS
 from lager_onnx.serve.service import Service, Settings
 
-_PAGE: Final = Path(__file__).with_name("page.html")
-_OPEN: Final = frozenset({"/", "/health", "/ready"})  # without a key: a page without secrets, and what keeps it running
+# Without a key: a page that says what the judge is, what keeps the server running, and figures, which hold no text of
+# any request.
+_OPEN: Final = frozenset({"/", "/health", "/ready", "/metrics"})
 
 
 def make_app(judge: Judge, settings: Settings) -> Starlette:
@@ -36,7 +37,7 @@ def make_app(judge: Judge, settings: Settings) -> Starlette:
     metrics = Metrics(service, frozenset({route.path for route in routes} | {"/v1/models"}))
 
     def page(_request: Request) -> Response:
-        return HTMLResponse(_PAGE.read_text(encoding="utf-8"))
+        return HTMLResponse(page_of(service))
 
     def described(_request: Request) -> Response:
         return JSONResponse(document)
@@ -94,11 +95,11 @@ class _KeyNeeded:
 
 
 def _models(service: Service) -> dict[str, object]:
-    name, source = service.settings.name, service.spec.source.checkpoint
+    names, about = service.settings.names, f"LAGER judge made from {service.spec.source.checkpoint}"
     return {
         "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "lager-onnx"}],
-        "models": [{"name": name, "description": f"LAGER judge made from {source}", "release_date": "1970-01-01"}],
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "lager-onnx"} for name in names],
+        "models": [{"name": name, "description": about, "release_date": "1970-01-01"} for name in names],
     }
 
 

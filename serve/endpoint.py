@@ -14,6 +14,7 @@ from starlette.routing import Route
 from lager_onnx.models.errors import LagerError
 from lager_onnx.runtime.records.json_text import loads, names_twice
 from lager_onnx.serve.errors import RequestError, error_response
+from lager_onnx.serve.grading import ClosingError
 from lager_onnx.serve.service import Service
 
 T = TypeVar("T")
@@ -23,6 +24,19 @@ class Body(BaseModel):
     """A request's body. Fields that nobody here knows are let through: clients grow them."""
 
     model_config = ConfigDict(extra="ignore")
+
+    def check(self) -> None:
+        """Refuse what the form allows and no answer can keep.
+
+        Raises:
+            RequestError: names the field.
+        """
+
+
+class ForModel(Body):
+    """A request that may name the judge that it wants."""
+
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,13 @@ class Endpoint:
         async def endpoint(request: Request) -> Response:
             try:
                 body = parse(self.body, await read_body(request, service.settings.limits.body))
+                if isinstance(body, ForModel) and body.model:
+                    service.check_model(body.model)
                 return JSONResponse(await _unless_gone(request, self.answer(service, body)))
             except (LagerError, TimeoutError, ClientDisconnect) as error:
                 return error_response(error)
+            except asyncio.CancelledError:  # the server stops, and its time to drain is over
+                return error_response(ClosingError("the server stopped before this was graded: send it again"))
 
         return Route(self.path, endpoint, methods=["POST"])
 
@@ -94,7 +112,8 @@ def parse(form: type[BaseModel], content: bytes) -> BaseModel:
     """A request's body.
 
     Raises:
-        RequestError: it is not JSON, not of that form, or an object in it has a field twice; names what is wrong.
+        RequestError: it is not JSON, not of that form, has a field twice in an object, or asks for what cannot be kept;
+            names the first field that is wrong.
     """
     try:
         body = form.model_validate_json(content)
@@ -110,4 +129,6 @@ def parse(form: type[BaseModel], content: bytes) -> BaseModel:
         raise RequestError(f"the body cannot be read: {error}", status=HTTPStatus.BAD_REQUEST) from error
     if twice is not None:
         raise RequestError(twice.told("http"), status=HTTPStatus.BAD_REQUEST)
+    if isinstance(body, Body):
+        body.check()
     return body

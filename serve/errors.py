@@ -17,18 +17,21 @@ class RequestError(LagerError):
     Attributes:
         status: of the answer.
         field: that is wrong, such as `questions.0.levels`; "" for the request as a whole.
+        code: name of the error for programs, where OpenAI's servers have one; else the status is its code.
     """
 
-    def __init__(self, message: str, *, field: str = "", status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY):
+    def __init__(
+        self, message: str, *, field: str = "", status: HTTPStatus = HTTPStatus.UNPROCESSABLE_ENTITY, code: str = ""
+    ):
         super().__init__(message)
-        self.status, self.field = status, field
+        self.status, self.field, self.code = status, field, code
 
 
 def error_response(error: Exception) -> JSONResponse:
     """The answer to a request that failed, as OpenAI's clients read it; of the server's inside it says nothing."""
     if isinstance(error, RequestError):
         kind = "authentication_error" if error.status == HTTPStatus.UNAUTHORIZED else "invalid_request_error"
-        return _response(error.status, str(error), kind, error.field)
+        return _response(error.status, str(error), kind, error.field, error.code)
     if isinstance(error, QueueFullError):
         seconds = str(max(1, round(error.seconds)))
         return _response(HTTPStatus.TOO_MANY_REQUESTS, str(error), "rate_limit_error", headers={"Retry-After": seconds})
@@ -47,9 +50,14 @@ def error_response(error: Exception) -> JSONResponse:
 
 
 def _response(
-    status: HTTPStatus, message: str, kind: str, field: str = "", headers: Mapping[str, str] | None = None
+    status: HTTPStatus,
+    message: str,
+    kind: str,
+    field: str = "",
+    code: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     content: dict[str, Any] = {
-        "error": {"message": message, "type": kind, "param": field or None, "code": status.value}
+        "error": {"message": message, "type": kind, "param": field or None, "code": code or status.value}
     }
     return JSONResponse(content, status, headers=headers)

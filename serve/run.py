@@ -1,7 +1,11 @@
 """Runs the server until it is told to stop."""
 
 import logging
+import os
+import signal
 import socket
+from types import FrameType
+from typing import Final
 
 import uvicorn
 
@@ -10,7 +14,8 @@ from lager_onnx.runtime.judge import Judge
 from lager_onnx.serve.app import make_app
 from lager_onnx.serve.service import Settings
 
-_LOG = {
+_AT_ONCE: Final = b"\nStopped at once: requests that were being graded are not answered.\n"
+_LOG: Final = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
@@ -46,4 +51,15 @@ def serve(judge: Judge, settings: Settings, *, host: str, port: int, drain: int)
         "%s on %s at http://%s:%d", settings.name, judge.provider, name, listening.getsockname()[1]
     )
     with listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose second Ctrl-C ends the process: its own cancels tasks, and each prints a traceback."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal; end at once at Ctrl-C while draining."""
+        if self.should_exit and sig == signal.SIGINT:
+            os.write(2, _AT_ONCE)
+            os._exit(130)  # threads that still grade would keep Python from ending
+        super().handle_exit(sig, frame)

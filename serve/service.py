@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from lager_onnx.models.errors import RecordError
+from lager_onnx.models.values import visible
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.serve.errors import RequestError
@@ -37,12 +39,19 @@ class Settings:
         limits: what it takes on.
         api_key: that clients must send, as a bearer's token; None lets everybody in.
         origins: of pages of other servers that browsers may let ask.
+        aliases: other names that requests may use for the judge.
     """
 
     name: str
     limits: Limits
     api_key: str | None = None
     origins: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the judge, that of its answers first; each once."""
+        return tuple(dict.fromkeys((self.name, *self.aliases)))
 
 
 class Service:
@@ -56,6 +65,22 @@ class Service:
     def most_answers(self) -> int:
         """K: how many levels or choices a question may have."""
         return len(self.spec.scale.labels)
+
+    def check_model(self, name: str) -> None:
+        """Refuse a request for another model, as OpenAI's servers do.
+
+        Raises:
+            RequestError: the judge has no such name.
+        """
+        if name not in self.settings.names:
+            served = ", ".join(repr(each) for each in self.settings.names)
+            raise RequestError(
+                f"the model {visible(repr(name[:200]))} does not exist here: this server serves {served}; name that, "
+                "or leave `model` out",
+                field="model",
+                status=HTTPStatus.NOT_FOUND,
+                code="model_not_found",
+            )
 
     async def results(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Result]:
         """Grades of records, and why others have none.

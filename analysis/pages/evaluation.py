@@ -1,7 +1,7 @@
 """An evaluation as one HTML page with plots."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,6 +17,7 @@ from lager_onnx.runtime.records.layouts import as_shown
 
 _DISAGREEMENTS: Final = 10
 _SHOWN: Final = 1500  # characters of a response
+_BESIDE: Final[dict[str, Any]] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}  # where no curve runs
 
 
 def evaluation_page(
@@ -61,12 +62,12 @@ def _layers(data: Labelled, stored: Array) -> Figure:
         part = slice(number * layers, (number + 1) * layers)
         above.plot(range(layers), single[part], marker=".", label=f"expectation of one layer, {lens}")
         below.bar(np.arange(layers) + 0.4 * number, stored[part], width=0.4, label=lens)
-    above.axhline(spearman(data.scores(stored), data.labels), color="C1", label="LAGER as stored")
+    above.axhline(spearman(data.scores(stored), data.labels), color="black", label="LAGER as stored")
     above.set_ylabel("Spearman")
-    above.legend()
+    above.legend(**_BESIDE)
     below.set_ylabel("layer weight")
     below.set_xlabel("layer: 0 is the embedding")
-    below.legend()
+    below.legend(**_BESIDE)
     return figure
 
 
@@ -75,7 +76,7 @@ def _scores(data: Labelled, scores: Array) -> Figure:
     left, right = figure.subplots(1, 2)
     bins = np.linspace(data.values.min(), data.values.max(), 21).tolist()
     left.hist([data.labels, scores], bins=bins, label=["labels", "LAGER"])
-    left.legend()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     left.set_xlabel("score")
     right.scatter(data.labels, scores, s=8, alpha=0.5)
     right.set_xlabel("label")

@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -12,7 +12,9 @@ _PAGE: Final = """<!doctype html>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }}
 table {{ border-collapse: collapse; font-size: 13px }}
 td, th {{ padding: .2em .7em; text-align: left; vertical-align: top }}
-tr:nth-child(even) {{ background: #f4f4f4 }} pre {{ white-space: pre-wrap; background: #f4f4f4; padding: .7em }}
+tr:nth-child(even) {{ background: #f4f4f4 }}
+pre {{ white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .7em; margin: .2em 0 }}
+dt {{ font-weight: 600 }} dd {{ margin: 0 0 .6em }} summary {{ cursor: pointer; color: #3465a4 }}
 svg {{ max-width: 100%; height: auto }}
 </style></head><body><h1>{title}</h1>
 {body}
@@ -36,6 +38,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def text(content: str) -> str:
     """Text as it stands, in a box."""
     return f"<pre>{html.escape(content)}</pre>"
+
+
+def texts(named: Mapping[str, str], most: int) -> str:
+    """Named texts as they stand; of one longer than `most` characters the beginning, with the whole behind a click."""
+    items = []
+    for name, content in named.items():
+        shown = text(content if len(content) <= most else f"{content[:most].rstrip()} …")
+        if len(content) > most:
+            shown += f"<details><summary>all {len(content)} characters</summary>{text(content)}</details>"
+        items.append(f"<dt>{html.escape(name)}</dt><dd>{shown}</dd>")
+    return f"<dl>{''.join(items)}</dl>"
 
 
 def plot(figure: Figure) -> str:

@@ -17,7 +17,8 @@ from lager_onnx.integrations.deepeval import LagerMetric
 
 def main(judge_dir: str, records: str) -> None:
     """Grades every record as a test case, prints one line each."""
-    rows = [json.loads(line) for line in Path(records).read_text(encoding="utf-8").splitlines()]
+    with Path(records).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     cases = [LLMTestCase(input=row["instruction"], actual_output=row["response"]) for row in rows]
     metric = LagerMetric(Judge.load(judge_dir), criterion="correctness", threshold=0.5)
     outcome = evaluate(

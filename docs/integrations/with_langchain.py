@@ -1,6 +1,6 @@
 """langchain: typed questions to `lager serve` by `OpenAIDecisions`, as steps of a chain.
 
-lager serve judges/decisions &
+lager serve judges/decisions --model-name lager &
 python docs/integrations/with_langchain.py http://127.0.0.1:8000/v1 records.jsonl
 """
 
@@ -22,7 +22,8 @@ def main(url: str, records: str) -> None:
         lambda row: {"input": f"{row['instruction']}\n\nAnswer: {row['response']}", "questions": questions}
     )
     chain = ask | OpenAIDecisions(model="lager", base_url=url, api_key="none", max_retries=3)
-    rows = [json.loads(line) for line in Path(records).read_text(encoding="utf-8").splitlines()]
+    with Path(records).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     for found in chain.batch(rows, config={"max_concurrency": 16}):
         quality = found.scores["quality"]
         print(json.dumps({"correct": found.predicates["correct"].probability, "quality": quality.score}))

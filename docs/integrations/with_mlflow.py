@@ -2,7 +2,7 @@
 
     python docs/integrations/with_mlflow.py judges/smollm2 records.jsonl
 
-With `lager serve` running, mlflow's own judges work too, by its System One client:
+With `lager serve judges/smollm2 --model-name lager` running, mlflow's own judges work too, by its System One client:
 
     os.environ["TYPESAFE_API_KEY"] = "none"
     make_judge(
@@ -35,7 +35,8 @@ def main(judge_dir: str, records: str) -> None:
         (grade,) = judge.score([{**inputs, "response": outputs}])
         return Feedback(value=grade.score, metadata={"confidence": f"{grade.confidence:.3f}"})
 
-    rows = [json.loads(line) for line in Path(records).read_text(encoding="utf-8").splitlines()]
+    with Path(records).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     data = [{"inputs": {"instruction": row["instruction"]}, "outputs": row["response"]} for row in rows]
     results = mlflow.genai.evaluate(data=data, scorers=[lager])
     print(json.dumps(results.metrics), file=sys.stderr)

@@ -40,7 +40,8 @@ class Lager(SingleTurnMetric):
 
 def main(judge_dir: str, records: str) -> None:
     """Evaluates the records, prints one line each."""
-    rows = [json.loads(line) for line in Path(records).read_text(encoding="utf-8").splitlines()]
+    with Path(records).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     samples = [SingleTurnSample(user_input=row["instruction"], response=row["response"]) for row in rows]
     found = evaluate(EvaluationDataset(samples), metrics=[Lager(judge=Judge.load(judge_dir))], raise_exceptions=True)
     for row in found.scores:

@@ -21,7 +21,8 @@ def f1(found: list[bool], true: list[bool]) -> float:
 
 def main(scores_file: str) -> None:
     """Prints F1 of LAGER, of its baselines, and of calling every question unanswerable."""
-    rows = [json.loads(line) for line in Path(scores_file).read_text(encoding="utf-8").splitlines()]
+    with Path(scores_file).open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     values = sorted(map(float, rows[0]["probabilities"]))
     limit = values[0] + THRESHOLD * (values[-1] - values[0])
     unanswerable = [not row["answerable"] for row in rows]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tqdm import tqdm
 
@@ -11,6 +11,8 @@ from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import Judge
 
 Result = Grade | RecordError
+# A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
+SAME_SCORE: Final = 2e-3
 
 
 def grade_all(

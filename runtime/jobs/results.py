@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import IO, Any, Final
 
 from lager_onnx.models.cure import Cure
-from lager_onnx.models.errors import OutputError, RecordError
+from lager_onnx.models.errors import OutputError, ReaderGoneError, RecordError
 from lager_onnx.models.values import visible
 from lager_onnx.runtime.files import cannot_write, check_output, shown
 from lager_onnx.runtime.grade import Grade
@@ -27,6 +27,30 @@ _MAKE_ROOM: Final = Cure(
     command="the rows before it are safe: make room and go on with --resume",
     python="the rows before it are safe: make room and go on with resume=True",
 )
+# Endings of forms that results are not written in.
+_OTHER_FORMS: Final = frozenset(
+    (
+        ".json", ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx", ".ods",
+        ".yaml", ".yml", ".xml", ".html", ".pkl", ".pickle", ".npy", ".npz", ".db", ".sqlite", ".duckdb",
+        ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tar", ".tgz", ".7z",
+    )
+)  # fmt: skip
+
+
+def check_json_lines(path: Path | None) -> None:
+    """Look whether a file's name is one for JSON lines, before the work that fills it.
+
+    Raises:
+        OutputError: its ending promises another form.
+    """
+    if path is not None and path.suffix.lower() in _OTHER_FORMS:
+        stem = path.with_suffix("")
+        while stem.suffix.lower() in _OTHER_FORMS | {".jsonl", ".ndjson"}:
+            stem = stem.with_suffix("")
+        raise OutputError(
+            f"{shown(path)} would hold JSON lines, not what {shown(path.suffix)} promises: write "
+            f"{shown(stem.name)}.jsonl, and convert that, such as with pandas.read_json(..., lines=True)"
+        )
 
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:
@@ -149,7 +173,8 @@ class ResultFile:
         """Writes a row and hands it to the operating system, so that it outlives this process.
 
         Raises:
-            OutputError: the disk is full, or the reader of the pipe has gone.
+            OutputError: the disk is full, or the reader of a named pipe has gone.
+            ReaderGoneError: the reader of standard output has gone.
         """
         text = strict_json(row)
         try:
@@ -160,6 +185,8 @@ class ResultFile:
             self._stream.write(line + b"\n")
             self._stream.flush()
         except OSError as error:
+            if self.path is None and isinstance(error, BrokenPipeError):
+                raise ReaderGoneError from error
             raise cannot_write(self.path, error, _MAKE_ROOM if self.path else None) from error
 
     def __enter__(self) -> "ResultFile":

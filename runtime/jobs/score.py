@@ -10,14 +10,11 @@ from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError, StoppedError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.jobs.loop import Result, grade_all
+from lager_onnx.runtime.jobs.loop import SAME_SCORE, Result, grade_all
 from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile, join, result_fields, strict_json, taken
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_record
 from lager_onnx.runtime.records.record import with_criterion
-
-# A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
-_SAME_SCORE = 2e-3
 
 
 @dataclass
@@ -52,8 +49,17 @@ class Options:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: Options) -> Summary:
+def grade_rows(
+    judge: Judge, rows: Iterable[Row], results: ResultFile, options: Options, *, total: int | None = None
+) -> Summary:
     """Grades rows and writes one result a row, in order; with results of an earlier run, goes on after them.
+
+    Args:
+        judge: that grades.
+        rows: of the input, from its beginning.
+        results: to write.
+        options: how rows are graded.
+        total: number of rows, if it is known, for the progress bar.
 
     Raises:
         RecordError: a row that cannot be graded (unless `on_error` is "skip"); all rows before it are written.
@@ -85,6 +91,7 @@ def grade_rows(judge: Judge, rows: Iterable[Row], results: ResultFile, options: 
         (_record(row, options) for row in for_records),
         write,
         done=summary.resumed,
+        total=total,
         stopped=StoppedError("stopped. All rows that were graded so far are written", go_on if results.path else None),
         batch_tokens=options.batch_tokens,
         stop_at_error=options.on_error == "stop",
@@ -138,7 +145,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: 
     if last:
         row, score = last
         again = next(judge.score_stream([_record(row, options)]))
-        if not isinstance(again, Grade) or abs(again.score - score) > _SAME_SCORE * judge.spec.scale.width:
+        if not isinstance(again, Grade) or abs(again.score - score) > SAME_SCORE * judge.spec.scale.width:
             now = f"{again.score:.4f}" if isinstance(again, Grade) else again.problem
             raise OutputError(
                 f"{shown(results.path or '')} was made by another judge or with other flags: {row.where} scored "

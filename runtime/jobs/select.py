@@ -9,7 +9,8 @@ from typing import Any, Literal
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError, StoppedError, TemplateError
 from lager_onnx.runtime.files import shown
-from lager_onnx.runtime.jobs.loop import Result, grade_all
+from lager_onnx.runtime.grade import Grade
+from lager_onnx.runtime.jobs.loop import SAME_SCORE, Result, grade_all
 from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged, as_record
@@ -79,6 +80,7 @@ def grade_under_criteria(
         )
     pairs = [(number, criterion) for number in range(len(rows)) for criterion in criteria]
     lines = list(_kept(results, pairs))
+    _check_same_judge(judge, rows, lines, results, fields)
     left = pairs[len(lines) :]
 
     def write(number: int, grade: Result) -> None:
@@ -139,6 +141,28 @@ def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dic
         if (line.get("record"), line.get("criterion")) != next(expected, None) or not whole:
             raise OutputError(f"{shown(results.path or '')} holds grades of other records or criteria", START_ANEW)
         yield line
+
+
+def _check_same_judge(
+    judge: Judge,
+    rows: Sequence[Row],
+    lines: Sequence[dict[str, Any]],
+    results: ResultFile,
+    fields: Mapping[str, str] | None,
+) -> None:
+    """Grade the last of the kept grades once more: another judge or another text would be mixed in unnoticed."""
+    last = next((line for line in reversed(lines) if "score" in line), None)
+    if last is None:
+        return
+    row = rows[last["record"]]
+    again = next(judge.score_stream([_under(row, last["criterion"], fields, judge.spec.template.fields)]))
+    if not isinstance(again, Grade) or abs(again.score - last["score"]) > SAME_SCORE * judge.spec.scale.width:
+        now = f"{again.score:.4f}" if isinstance(again, Grade) else again.problem
+        raise OutputError(
+            f"{shown(results.path or '')} holds grades of another judge or of other records: {row.where} scored "
+            f"{last['score']:.4f} under {last['criterion']} then, {now} now",
+            START_ANEW,
+        )
 
 
 def _graded(row: Row, lines: Sequence[dict[str, Any]]) -> Graded:

@@ -1,7 +1,8 @@
 """POST /v1/chat/completions: the judge's grade as a chat's answer of one token, with logprobs, as G-Eval reads them.
 
-The messages are what the judge reads; it adds nothing of its own template. Its answer is the likeliest label of its
-scale, and the `top_logprobs` of that token are the labels' log probabilities over all layers.
+The messages are what the judge reads; it adds nothing of its own template. A message without text (null content, as
+beside `tool_calls`) adds nothing either. Its answer is the likeliest label of its scale, and the `top_logprobs` of that
+token are the labels' log probabilities over all layers. What cannot be kept, such as `stream`, is refused by name.
 """
 
 import math
@@ -10,10 +11,11 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from lager_onnx.serve.endpoint import Body, Endpoint
+from lager_onnx.serve.endpoint import Body, Endpoint, ForModel
 from lager_onnx.serve.errors import RequestError
+from lager_onnx.serve.protocols.chat_options import check_options, check_stop
 from lager_onnx.serve.service import Service
 
 
@@ -21,32 +23,39 @@ class Message(Body):
     """One turn."""
 
     role: str
-    content: str | list[dict[str, Any]]
+    content: str | list[dict[str, Any]] | None = None
 
 
-class Chat(Body):
-    """A chat that asks for a grade."""
+class Chat(ForModel):
+    """A chat that asks for a grade; other options of OpenAI's are read where an answer of one token keeps them."""
+
+    model_config = ConfigDict(extra="allow")
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    model: str = ""
-    n: int | None = 1
-    stream: bool | None = False
     logprobs: bool | None = False
-    top_logprobs: int | None = None
-    tools: list[Any] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    stop: Any = None
+
+    def check(self) -> None:
+        """Refuse what an answer of one token cannot keep.
+
+        Raises:
+            RequestError: names the option.
+        """
+        check_options(self.model_extra or {})
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError(
+                "top_logprobs: set logprobs to true to get them", field="top_logprobs", status=HTTPStatus.BAD_REQUEST
+            )
 
 
 async def answer(service: Service, body: Chat) -> dict[str, Any]:
     """A completion whose text is a label."""
-    for name, wanted in (("stream", body.stream), ("tools", body.tools), ("n", body.n not in (None, 1))):
-        if wanted:
-            raise RequestError(
-                f"{name}: a judge answers with one token, the same every time",
-                field=name,
-                status=HTTPStatus.BAD_REQUEST,
-            )
+    check_stop(body.stop, service.spec.scale.labels)
     texts = [_text(message, f"messages.{number}.content") for number, message in enumerate(body.messages)]
-    (grade,) = await service.grades([{"prompt": "\n\n".join(texts)}], field="messages")
+    if not any(text.strip() for text in texts):
+        raise RequestError("messages: none of them has text to grade", field="messages")
+    (grade,) = await service.grades([{"prompt": "\n\n".join(filter(None, texts))}], field="messages")
     by_probability = sorted(grade.probabilities.items(), key=lambda each: -each[1])
     tokens = [_token(label, probability) for label, probability in by_probability]
     shown = tokens if body.top_logprobs is None else tokens[: body.top_logprobs]
@@ -70,8 +79,8 @@ async def answer(service: Service, body: Chat) -> dict[str, Any]:
 
 
 def _text(message: Message, field: str) -> str:
-    if isinstance(message.content, str):
-        return message.content
+    if message.content is None or isinstance(message.content, str):
+        return message.content or ""
     parts = [part.get("text") for part in message.content]
     if not all(isinstance(part, str) for part in parts):
         raise RequestError(f"{field}: this judge reads text only", field=field)

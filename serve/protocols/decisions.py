@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
-from lager_onnx.serve.endpoint import Body, Endpoint
+from lager_onnx.serve.endpoint import Body, Endpoint, ForModel
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.protocols.questions import NO_YES, Answered, Asked, ask
 from lager_onnx.serve.service import Service
@@ -57,12 +57,11 @@ class Score(Asking):
 Question = Annotated[Predicate | Choice | Score, Field(discriminator="type")]
 
 
-class Decisions(Body):
+class Decisions(ForModel):
     """Questions about one input."""
 
     input: str | list[dict[str, Any]]
     questions: Annotated[list[Question], Field(min_length=1)]
-    model: str = ""
 
 
 async def answer(service: Service, body: Decisions) -> dict[str, Any]:
@@ -127,6 +126,7 @@ def _conversation(given: str | list[dict[str, Any]]) -> str:
     if isinstance(given, str):
         return given
     turns = [(_speaker(item), _item(item, f"input.{number}")) for number, item in enumerate(given)]
+    turns = [(speaker, text) for speaker, text in turns if text]
     if len(turns) == 1 and turns[0][0] == "user":
         return turns[0][1]
     return "\n\n".join(f"{speaker}: {text}" for speaker, text in turns)
@@ -146,13 +146,13 @@ def _item(item: dict[str, Any], field: str) -> str:
 
 
 def _text(given: Any, field: str) -> str:
-    """Text, or the text of a list of parts.
+    """Text, or the text of a list of parts; null, as a message beside calls of tools has it, is empty.
 
     Raises:
         RequestError: a part is no text, such as an image.
     """
-    if isinstance(given, str):
-        return given
+    if given is None or isinstance(given, str):
+        return given or ""
     if not isinstance(given, list):
         return json.dumps(given, ensure_ascii=False)
     parts = [part.get("text", part.get("refusal")) if isinstance(part, dict) else None for part in given]

@@ -3,15 +3,28 @@
 from typing import Any, Final
 
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.serve.endpoint import Body, Endpoint
+from lager_onnx.serve.endpoint import Endpoint, ForModel
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.service import Service
 
 
-class Inputs(Body):
+class Inputs(ForModel):
     """One text, one pair of instruction and response, or a list of either: [["a text"], ["a", "pair"]]."""
 
     inputs: str | list[str] | list[list[str]]
+    raw_scores: bool = False
+
+    def check(self) -> None:
+        """Refuse what a judge does not give.
+
+        Raises:
+            RequestError: raw scores are asked for.
+        """
+        if self.raw_scores:
+            raise RequestError(
+                "raw_scores: a judge gives probabilities; /v1/score with details has its layers' logits",
+                field="raw_scores",
+            )
 
 
 async def answer(service: Service, body: Inputs) -> list[Any]:

@@ -5,11 +5,11 @@ from typing import Any, Final
 from pydantic import AliasChoices, Field
 
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.serve.endpoint import Body, Endpoint
+from lager_onnx.serve.endpoint import Body, Endpoint, ForModel
 from lager_onnx.serve.service import Service
 
 
-class Texts(Body):
+class Texts(ForModel):
     """A query and texts, as text-embeddings-inference has them."""
 
     query: str
@@ -24,7 +24,7 @@ class Document(Body):
     text: str
 
 
-class Documents(Body):
+class Documents(ForModel):
     """A query and documents, as Jina and Cohere have them."""
 
     query: str

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from pydantic import RootModel
+from pydantic import RootModel, field_validator
+from pydantic_core import PydanticCustomError
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.runtime.jobs.results import result_fields
@@ -12,16 +13,26 @@ from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.service import Service
 
 
-class Scored(RootModel[dict[str, Any]]):
-    """A record with `instruction` and `response`, or whatever else the judge reads; or `records`, a list of them.
+class Scored(RootModel[dict[str, Any] | list[Any]]):
+    """A record with `instruction` and `response`, or whatever else the judge reads; or a list of records.
 
-    `details`: true adds the baselines and the logits of every layer. `fields` says which field of a record the judge
-    reads as what: {"response": "answer"}; these win over fields of that name.
+    An object with `records` holds such a list, too. `details`: true, beside the fields of one record or beside
+    `records`, adds the baselines and the logits of every layer. `fields`, likewise, says which field of a record the
+    judge reads as what: {"response": "answer"}; these win over fields of that name.
     """
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _record_or_list(cls, given: Any) -> Any:
+        if not isinstance(given, dict | list):
+            raise PydanticCustomError("record", "the body should be an object, a record, or a list of records")
+        return given
 
 
 async def answer(service: Service, body: Scored) -> dict[str, Any]:
     """Each record's score and probabilities; in a list, an `error` in the place of one that cannot be graded."""
+    if isinstance(body.root, list):
+        return await _many(service, [record_or_error(each, {}) for each in body.root], field="", details=False)
     record = dict(body.root)
     fields = _fields(record)
     details = record.pop("details", False) is True
@@ -31,7 +42,11 @@ async def answer(service: Service, body: Scored) -> dict[str, Any]:
     records = record["records"]
     if not isinstance(records, list):
         raise RequestError("'records' must be a list", field="records")
-    found = await service.results([record_or_error(each, fields) for each in records], field="records")
+    return await _many(service, [record_or_error(each, fields) for each in records], field="records", details=details)
+
+
+async def _many(service: Service, records: list[Any], *, field: str, details: bool) -> dict[str, Any]:
+    found = await service.results(records, field=field)
     results = [
         {"error": each.told("http")} if isinstance(each, RecordError) else result_fields(each, details=details)
         for each in found
@@ -49,4 +64,4 @@ def _fields(body: dict[str, Any]) -> dict[str, str]:
     return dict(body.pop("fields")) if meant else {}
 
 
-ENDPOINTS: Final = (Endpoint("/v1/score", Scored, answer, "Grade one record, or a list of `records`."),)
+ENDPOINTS: Final = (Endpoint("/v1/score", Scored, answer, "Grade one record, or a list of records."),)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from lager_onnx.serve.endpoint import Body, Endpoint
+from lager_onnx.serve.endpoint import Body, Endpoint, ForModel
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.protocols.questions import NO_YES, Answered, Asked, ask
 from lager_onnx.serve.service import Service
@@ -40,12 +40,11 @@ class Score(Body):
 Question = Annotated[Noul | Choice | Score, Field(discriminator="type")]
 
 
-class SystemOne(Body):
+class SystemOne(ForModel):
     """Questions about one state, by their names."""
 
     state: Content
     questions: Annotated[dict[str, Question], Field(min_length=1)]
-    model: str = ""
     assets: dict[str, Any] | None = None
 
 

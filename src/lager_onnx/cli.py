@@ -22,14 +22,17 @@ from lager_onnx.commands.serve import serve
 from lager_onnx.commands.tune import tune
 from lager_onnx.extras import missing_package
 from lager_onnx.models.cure import Notice
-from lager_onnx.models.errors import LagerError, OutputError, StoppedError
+from lager_onnx.models.errors import LagerError, OutputError, ReaderGoneError, StoppedError
 from lager_onnx.models.values import visible
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "auto_envvar_prefix": "LAGER"}
 
 
 class _Group(click.Group):
-    """Prints our errors without a traceback; exits with 2 for bad input or usage, 1 for failed work, 130 for Ctrl-C."""
+    """Prints our errors without a traceback; exits with 2 for bad input or usage, 1 for failed work, 130 for Ctrl-C.
+
+    Where the reader of a pipe has gone, as `head` does, it ends without a word, with 141.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -52,11 +55,16 @@ def _ours(error: BaseException, command: str) -> LagerError:
         return missing
     if isinstance(error, OSError):  # of files, all are told apart where they are opened
         _discard_output()
+        if isinstance(error, BrokenPipeError):
+            return ReaderGoneError()
         return OutputError(f"cannot write standard output: {error.strerror or error}")
     raise error
 
 
 def _fail(ctx: click.Context, error: LagerError) -> None:
+    if isinstance(error, ReaderGoneError):
+        _discard_output()
+        ctx.exit(error.exit_code)
     lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may stand in it
     click.echo("Error: " + "\n".join(lines), err=True)
     ctx.exit(error.exit_code)

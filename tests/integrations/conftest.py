@@ -11,7 +11,7 @@ from support.server import Server
 
 @pytest.fixture(scope="module")
 def server(tiny_judge: Path) -> Iterator[Server]:
-    running = Server(tiny_judge)
+    running = Server(tiny_judge, "--model-name", "lager", "--model-name", "jev-latest")  # typesafe-sdk's own
     yield running
     running.stop()
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lager_onnx import Judge
+from lager_onnx.models.method import expected_score, softmax
 from support.server import Server
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -52,12 +54,20 @@ def test_a_record_that_is_typed_is_graded(page: Any, judge: Judge) -> None:
     page.wait_for_selector("#result:not([hidden])")
     record = {"instruction": "Name a prime.", "response": "Seven.", "criterion": "correctness"}
     (grade,) = judge.score([record])
-    assert page.inner_text("#score") == f"{grade.score:.2f}"
+    assert page.inner_text("#score") == f"{grade.score:.2f} on 1, 2, 3, 4, 5"
+    assert page.inner_text("#name") == "lager"
+    assert "1, 2, 3, 4, 5" in page.inner_text("#about")
     rows = page.locator("#distribution .row span:first-child").all_inner_texts()
     assert rows == [f"{label}: {100 * each:.1f}%" for label, each in grade.probabilities.items()]
-    points = page.get_attribute("#layers polyline", "points").split()
-    assert len(points) == judge.spec.num_layers + 1
-    assert all(0 <= float(point.split(",")[1]) <= 100 for point in points)
+    values = np.asarray(judge.spec.scale.values)
+    heights: dict[str, list[float]] = {}
+    for row, weight, z in zip(judge.spec.rows, judge.spec.layer_weights, grade.layer_logits, strict=True):
+        if weight:
+            heights.setdefault(row.lens, []).append(175 - 160 * (float(expected_score(softmax(z), values)) - 1) / 4)
+    for lens, right in heights.items():
+        points = page.get_attribute(f"#layers .{lens} polyline", "points").split()
+        assert [float(point.split(",")[1]) for point in points] == pytest.approx(right, abs=1e-3)
+        assert page.locator(f"#layers .{lens} circle").count() == len(right)
 
 
 def test_a_record_that_is_pasted_is_graded(page: Any, judge: Judge) -> None:
@@ -73,7 +83,7 @@ def test_a_record_that_is_pasted_is_graded(page: Any, judge: Judge) -> None:
 
 @pytest.mark.parametrize(
     ("pasted", "said"),
-    [("{", "The record is no JSON"), ('{"instruction": "x"}', "response"), ("[1]", "record")],
+    [("{", "The record is no JSON"), ('{"instruction": "x"}', "response"), ("[1]", "The record is no object")],
 )
 def test_what_is_wrong_is_said(page: Any, pasted: str, said: str) -> None:
     page.click("summary")

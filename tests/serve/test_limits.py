@@ -30,7 +30,8 @@ def question(**fields: Any) -> dict[str, Any]:
     [
         ("/v1/score", {"instruction": "Name a prime."}, 422, None, "response"),
         ("/v1/score", {"records": "x"}, 422, "records", "must be a list"),
-        ("/v1/score", ["x"], 422, None, "should be an object"),
+        ("/v1/score", "x", 422, None, "should be an object"),
+        ("/v1/score", [RECORD] * 1025, 422, None, "1024 at most"),
         ("/v1/score", {"records": [RECORD] * 1025}, 422, "records", "1024 at most"),
         ("/v1/score", {**RECORD, "levels": 11}, 422, None, "asks for 11"),
         ("/v1/decisions", {"input": "x"}, 422, "questions", "Field required"),
@@ -126,8 +127,8 @@ def test_a_key_is_asked_for(start: Start) -> None:
         assert got.json()["error"]["type"] == "authentication_error"
     for headers in ({"Authorization": "Bearer secret"}, {"X-API-Key": "secret"}):
         assert server.post("/v1/score", RECORD, headers=headers).status_code == 200
-    assert server.get("/metrics").status_code == 401
-    for path in ("/", "/health", "/ready"):
+    assert server.get("/v1/models").status_code == 401
+    for path in ("/", "/health", "/ready", "/metrics"):
         assert server.get(path).status_code == 200
     assert "secret" not in "".join(server.log)
 

@@ -27,7 +27,7 @@ def client(server: Server) -> openai.OpenAI:
 
 def test_openai_s_decisions(client: openai.OpenAI, judge: Judge) -> None:
     got = client.decisions.create(
-        model="lager",
+        model="decisions",
         input=TEXT,
         questions=[
             {"type": "predicate", "instructions": QUESTION, "name": "angry"},
@@ -76,7 +76,7 @@ def test_openai_s_decisions(client: openai.OpenAI, judge: Judge) -> None:
 
 def test_openai_s_input_may_be_a_conversation(client: openai.OpenAI, judge: Judge) -> None:
     got = client.decisions.create(
-        model="lager",
+        model="decisions",
         input=[
             {"role": "user", "content": "Refund!"},
             {"role": "assistant", "content": [{"type": "output_text", "text": "No."}]},
@@ -94,6 +94,7 @@ def test_openai_s_input_may_be_a_conversation(client: openai.OpenAI, judge: Judg
 def test_typesafe_s_system_one(server: Server, judge: Judge) -> None:
     with typesafe_sdk.TypeSafeClient(api_key="none", base_url=server.url) as client:
         got = client.system_one(
+            model="decisions",
             state={"message": TEXT},
             questions={
                 "angry": typesafe_sdk.Noul(instructions=QUESTION),
@@ -126,7 +127,7 @@ def test_typesafe_s_system_one(server: Server, judge: Judge) -> None:
 
 def test_a_chat_s_answer_has_the_labels_log_probabilities(client: openai.OpenAI, judge: Judge) -> None:
     got = client.chat.completions.create(
-        model="lager",
+        model="decisions",
         messages=[{"role": "system", "content": "Grade from 1 to 9."}, {"role": "user", "content": "Seven."}],
         logprobs=True,
         top_logprobs=20,
@@ -179,7 +180,7 @@ def test_texts_are_ordered_by_relevance(server: Server, judge: Judge) -> None:
     assert got[0]["text"] == texts[order[0]]
     got = server.post(
         "/v1/rerank",
-        {"model": "x", "query": "Name a prime.", "documents": [*texts[:2], {"text": texts[2]}], "top_n": 2},
+        {"model": "decisions", "query": "Name a prime.", "documents": [*texts[:2], {"text": texts[2]}], "top_n": 2},
     ).json()
     assert [each["index"] for each in got["results"]] == order[:2]
     assert got["results"][0]["relevance_score"] == pytest.approx(grades[order[0]].normalized)

@@ -26,8 +26,8 @@ def inspect(
 ) -> None:
     """Show what the judge in JUDGE_DIR is: where it came from, how far it was checked, its weights by layer.
 
-    With RECORDS and --html, also what every layer says of the first few: the probabilities of each layer alone, how the
-    expected score moves through the layers, and what each adds to the final logits.
+    With RECORDS and --html, also what every layer says of the first few: their texts, the probabilities of each layer
+    alone, how the expected score moves through the layers, and what each adds to the final logits.
 
     \b
     Examples:
@@ -56,7 +56,8 @@ def inspect(
         if row.error:
             raise row.error.at(row.where) from row.error
     judge = Judge.load(judge_dir, **running)
-    grades = judge.score([with_criterion(as_record(row.record, source.fields), criterion) for row in rows])
+    records = [with_criterion(as_record(row.record, source.fields), criterion) for row in rows]
+    grades = judge.score(records)
     names = [str(row.record.get("id") or row.where) for row in rows]
-    write_file(html_file, inspect_page(judge.spec, names, grades), source.path)
+    write_file(html_file, inspect_page(judge.spec, names, records, grades), source.path)
     click.echo(f"{shown(html_file)}: {len(rows)} responses", err=True)

@@ -1,5 +1,6 @@
 """Grades a file."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lager_onnx.commands.options import CRITERION, DROP_UNNAMED, JUDGE_DIR, PATH
 @click.command()
 @JUDGE_DIR
 @click.argument("input", metavar="INPUT")
-@click.option("-o", "--output", type=PATH, help="JSON lines; standard output by default.")
+@click.option("-o", "--output", type=PATH, help="JSON lines, a name such as scores.jsonl; standard output by default.")
 @reads_records("input")
 @CRITERION
 @click.option("--details", is_flag=True, help="Add the baselines, the logits of every layer and the token count.")
@@ -80,10 +81,11 @@ def score(
         lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile, check_json_lines  # noqa: PLC0415
     from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records.count import count_rows  # noqa: PLC0415
 
     if resume and overwrite:
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
@@ -101,9 +103,11 @@ def score(
         count = score_on_ray(judge_dir, source, output, chosen, cluster, rows=part_rows, resume=resume)
         click.echo(f"{output}: {count} rows graded", err=True)
         return
+    check_json_lines(output)
     check_output(output, source.path)
     rows = read_rows(source)
     judge = Judge.load(judge_dir, **running).with_reasoning(reasoning and replace(reasoning, drop=drop_unnamed))
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
-        summary = grade_rows(judge, rows, results, chosen)
+        total = count_rows(source) if sys.stderr.isatty() else None  # elsewhere no bar is shown
+        summary = grade_rows(judge, rows, results, chosen, total=total)
     click.echo(summary.describe(judge.provider), err=True)

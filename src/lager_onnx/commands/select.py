@@ -12,13 +12,19 @@ from lager_onnx.models.criteria import SELECTION_CRITERIA
 @click.command()
 @JUDGE_DIR
 @click.argument("records", metavar="RECORDS")
-@click.option("-o", "--output", type=PATH, required=True, help="JSON lines: the records kept.")
+@click.option(
+    "-o", "--output", type=PATH, required=True, help="JSON lines, a name such as best.jsonl: the records kept."
+)
 @click.option("--keep", default="10%", help="Share or number of records to keep.")
 @click.option(
     "--criteria", default=",".join(SELECTION_CRITERIA), help="Built-in criteria, with commas; the paper's seven."
 )
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", help="skip: leave such records out.")
-@click.option("--resume", is_flag=True, help="Go on after the grades of an interrupted run.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on after the grades of an earlier run; of one that has ended, choose again by another --keep.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its grades.")
 @reads_records("records")
 @runs_judge
@@ -45,14 +51,16 @@ def select(
     """
     from lager_onnx.models.errors import OutputError  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.results import ResultFile, join  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile, check_json_lines, join  # noqa: PLC0415
     from lager_onnx.runtime.jobs.select import best, grade_under_criteria, how_many  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
 
-    if output.exists() and not overwrite:
-        raise OutputError(f"{shown(output)} exists already: give another name, or --overwrite to replace it")
+    check_json_lines(output)
     grades = output.with_name(output.name + ".grades.jsonl")
+    if output.exists() and not overwrite and not (resume and grades.exists()):  # its grades are there: made from them
+        hint = f"; there are no grades {shown(grades)} to --resume from" if resume else ", or --resume with its grades"
+        raise OutputError(f"{shown(output)} exists already: give another name, or --overwrite to replace it{hint}")
     for file in (output, grades):
         check_output(file, source.path)
     names = [name.strip() for name in criteria.split(",") if name.strip()]
@@ -64,7 +72,7 @@ def select(
     with ResultFile(grades, resume=resume, overwrite=overwrite) as results:
         graded = grade_under_criteria(judge, rows, names, results, on_error=on_error, fields=source.fields)
     chosen = best(graded, number)
-    with ResultFile(output, overwrite=overwrite) as kept:
+    with ResultFile(output, overwrite=overwrite or resume) as kept:
         for each in chosen:
             kept.write(join(each.record, {"score": each.mean, "scores": each.scores}, None))
     failed = sum(each.error is not None for each in graded)

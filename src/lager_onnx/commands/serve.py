@@ -12,7 +12,13 @@ from lager_onnx.commands.options import JUDGE_DIR, runs_judge
 @JUDGE_DIR
 @click.option("--host", default="127.0.0.1", help="Address to listen at; 0.0.0.0 lets other machines ask.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port to listen at; 0 for any that is free.")
-@click.option("--model-name", help="What the judge is called in answers; by default, the name of its folder.")
+@click.option(
+    "--model-name",
+    "model_names",
+    multiple=True,
+    help="What the judge is called in answers; by default, the name of its folder. Given again, another name that "
+    "requests may use, such as the one that a client always sends; a request for any other model gets 404.",
+)
 @click.option(
     "--api-key",
     envvar="LAGER_API_KEY",
@@ -33,7 +39,7 @@ def serve(
     judge_dir: Path,
     host: str,
     port: int,
-    model_name: str | None,
+    model_names: tuple[str, ...],
     api_key: str | None,
     origins: tuple[str, ...],
     max_records: int,
@@ -47,8 +53,8 @@ def serve(
 
     POST /v1/score takes a record, or a list of records; /v1/decisions and /v1/systemone questions about a text with
     probabilities as answers; /rerank, /v1/rerank, /predict and /v1/chat/completions what other servers take.
-    GET /openapi.json describes them all, / is a page to try, /health, /ready and /metrics are for whoever runs it.
-    Requests that wait are graded together.
+    GET /openapi.json describes them all, / is a page to try. /health, /ready and /metrics are for whoever runs it: they
+    need no API key, and hold counts and times, no text of any request. Requests that wait are graded together.
 
     \b
     Examples:
@@ -62,5 +68,6 @@ def serve(
 
     judge = Judge.load(judge_dir, **running)
     limits = Limits(records=max_records, waiting=max_waiting, body=max_body, seconds=timeout)
-    name = model_name or judge_dir.resolve().name
-    run(judge, Settings(name, limits, api_key or None, origins), host=host, port=port, drain=drain)
+    name, *aliases = model_names or [judge_dir.resolve().name]
+    settings = Settings(name, limits, api_key or None, origins, tuple(aliases))
+    run(judge, settings, host=host, port=port, drain=drain)
