@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -24,12 +24,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from lager_onnx.export.end_tokens import all_end_tokens, declared_ends, read_json
 from lager_onnx.export.rotary import Array, rotary_tables
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
 from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
-from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
+from lager_onnx.export.sources.gguf_config import complete_config
+from lager_onnx.export.sources.gguf_tokenizer import read_tokenizer
 from lager_onnx.export.sources.hf_chat import HfChat
+from lager_onnx.export.sources.hf_tokenizer import load_tokenizer
+from lager_onnx.export.sources.open_tokenizer import open_tokenizer
 from lager_onnx.export.sources.pretrained import load_pretrained
 from lager_onnx.export.sources.refuse import TEXT_PARTS, refuse_config, refuse_files
 from lager_onnx.export.sources.strict import match_tensors
@@ -57,6 +61,8 @@ class Checkpoint:
         tensors: the weights, under the names of the model's parameters; read one at a time.
         tokenizer: with a `tokenizers` object behind it.
         commit: of a hub id's snapshot.
+        ends: what its files say of end tokens, by file.
+        notes: what a user should know of its tokeniser.
     """
 
     name: str
@@ -64,6 +70,8 @@ class Checkpoint:
     tensors: Tensors
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
+    ends: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     oracle: ClassVar[str] = "PyTorch"
 
     @property
@@ -84,7 +92,7 @@ class Checkpoint:
     @property
     def chat(self) -> HfChat:
         """The tokeniser's chat template."""
-        return HfChat(self.tokenizer)
+        return HfChat(self.tokenizer, self.notes)
 
     @property
     def embedding(self) -> tuple[int, int]:
@@ -121,12 +129,9 @@ class Checkpoint:
         return Weight(name, shape, lambda first, end: self.tensors.read(name, first, end).float().numpy())
 
     def end_tokens(self) -> tuple[int, ...]:
-        """See `Source.end_tokens`: what its generation_config.json says, or else its configuration or tokeniser."""
-        ended = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        for found in (ended, self.config.eos_token_id, self.tokenizer.eos_token_id):
-            if found is not None:
-                return tuple(found) if isinstance(found, list) else (int(found),)
-        return ()
+        """See `Source.end_tokens`."""
+        declared = {**self.ends, "the tokeniser": self.tokenizer.eos_token_id}
+        return all_end_tokens(declared, self.backend, self.chat, vocabulary=self.embedding[0])
 
     def config_json(self) -> str:
         """See `Source.config_json`; without the path that the checkpoint was read from, which is nobody's business."""
@@ -160,7 +165,12 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
             f"the tokeniser of {name} ({type(tokenizer).__name__}) has no fast version, so it cannot be written as "
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
-    return Checkpoint(name, model, tensors, tokenizer, files.commit)
+    if files.gguf:
+        ends, notes = {"the header (eos, eot, eom)": model.config.eos_token_id}, ()
+    else:
+        ends = declared_ends(files.folder)
+        notes = open_tokenizer(tokenizer.backend_tokenizer, read_json(files.folder / "config.json"))
+    return Checkpoint(name, model, tensors, tokenizer, files.commit, ends, notes)
 
 
 @contextmanager
@@ -184,10 +194,10 @@ def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
     where = {"pretrained_model_name_or_path": str(files.folder), "gguf_file": files.gguf}
     with opened_once(reader):
         config = AutoConfig.from_pretrained(**where)
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+    complete_config(reader, config)
+    tokenizer = read_tokenizer(reader, path)
     model = skeleton(lambda: AutoModelForCausalLM.from_config(config, **_NUMBERS))
     check_header(reader, path, model)
-    mend_tokenizer(reader, path, tokenizer.backend_tokenizer)
     return model, match_tensors(GgufTensors(reader, model, path), model, path), tokenizer
 
 
@@ -214,7 +224,7 @@ def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
         config = AutoConfig.from_pretrained(folder)
         make = partial(AutoModelForCausalLM.from_config, config, **_NUMBERS)
     tensors, model = open_weight_files(files.folder, rename), skeleton(make)
-    return model, match_tensors(tensors, model, files.folder), tokenizer or AutoTokenizer.from_pretrained(folder)
+    return model, match_tensors(tensors, model, files.folder), tokenizer or load_tokenizer(files.folder)
 
 
 def _fast_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
