@@ -13,6 +13,7 @@ _NUMBERS: Final = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
     "rope.freq_base_swa": "rope_local_base_freq",
+    "attention.key_length": "head_dim",
 }
 _TOKENS: Final = {"bos": "bos_token_id", "padding": "pad_token_id"}
 _ENDS: Final = ("eos", "eot", "eom")  # of a text, a turn, a message
@@ -24,7 +25,7 @@ _LAYERS_27B: Final = {"gemma2": 46, "gemma3": 62}
 def complete_config(reader: GGUFReader, config: Any) -> None:
     """Set in `config` what the header says and transformers does not read.
 
-    That is: ids of named tokens, soft caps, the base of local attention's angles, Gemma 3's linear rope scaling, and
+    That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear rope scaling, and
     by what Gemma divides its queries.
     """
     architecture = str(_value(reader, "general.architecture"))
