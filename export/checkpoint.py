@@ -166,7 +166,8 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
     if files.gguf:
-        ends, notes = {"the header (eos, eot, eom)": model.config.eos_token_id}, ()
+        ends = {"the header (eos, eot, eom)": model.config.eos_token_id}
+        notes = open_tokenizer(tokenizer.backend_tokenizer, {})
     else:
         ends = declared_ends(files.folder)
         notes = open_tokenizer(tokenizer.backend_tokenizer, read_json(files.folder / "config.json"))

@@ -42,7 +42,7 @@ def all_end_tokens(
                 raise CheckpointError(f"the end token {id_!r} of {source} is no id of a token: write its number there")
             if not 0 <= id_ < vocabulary:
                 raise CheckpointError(
-                    f"the end token {id_} of {source} is none of the {vocabulary} tokens of the embedding: mend it there"
+                    f"the end token {id_} of {source} is none of the embedding's {vocabulary} tokens: mend it there"
                 )
             found.append(id_)
     token = turn_end(chat)

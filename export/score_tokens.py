@@ -1,6 +1,8 @@
 """Finds the token of every score label, and proves that each is one token after the answer prefix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from tokenizers import Tokenizer
 
@@ -39,8 +41,8 @@ def find_score_tokens(
     asked, reasons = min(refused, key=lambda candidate: len(candidate[1]))
     text, reason = next(iter(reasons.items()))
     raise ScaleError(
-        f"the label {text.strip()!r} is not a single token of its own: after {asked.answer_prefix!r} {reason}. Choose a "
-        "scale of labels that are one token each (1-5, 1-9, letters, short words) or another answer prefix"
+        f"the label {text.strip()!r} is not a single token of its own: after {asked.answer_prefix!r} {reason}. Choose "
+        "a scale of labels that are one token each (1-5, 1-9, letters, short words) or another answer prefix"
     )
 
 
@@ -71,9 +73,8 @@ class _Tail:
             joined = tokenizer.encode(prompt + text, add_special_tokens=False)
             count = len(head.ids)
             if joined.ids[:count] != head.ids:
-                same = next((at for at, pair in enumerate(zip(head.ids, joined.ids)) if len(set(pair)) > 1), 0)
-                same = same or min(count, len(joined.ids))
-                before = before or (head.tokens[same:], joined.tokens[same:])
+                alike = _alike(head.ids, joined.ids)
+                before = before or (head.tokens[alike:], joined.tokens[alike:])
             found.append((joined.tokens[count:], joined.ids[count:]))
         return cls(*found[0], found[1][0], before)
 
@@ -86,6 +87,11 @@ class _Tail:
         if self.tokens != self.with_feedback:
             return f"it is {self.tokens}, but {self.with_feedback} after feedback"
         return ""
+
+
+def _alike(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many ids two prompts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))
 
 
 def _shared(tokenizer: Tokenizer, ids: dict[str, int]) -> dict[str, str]:

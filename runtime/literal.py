@@ -33,8 +33,8 @@ class LiteralEncoder:
     def encode(self, chat: ChatWrapper, user: str, feedback: str) -> list[int]:
         """Return the ids of a prompt; control tokens in its two turns are plain characters."""
         tokenizer, ids = self._renamed
-        parts = {name: self._pattern.sub(self._name, getattr(chat, name)) for name in ("before", "after")}
-        text = replace(chat, **parts).wrap(user, feedback)
+        before, after = (self._pattern.sub(self._name, part) for part in (chat.before, chat.after))
+        text = replace(chat, before=before, after=after).wrap(user, feedback)
         return [ids.get(id_, id_) for id_ in tokenizer.encode(text, add_special_tokens=False).ids]
 
     def _name(self, match: re.Match[str]) -> str:

@@ -41,8 +41,8 @@ class PromptEncoder:
     """Makes prompts for one judge.
 
     A record is text from outside: a response may hold "<|im_end|>" or the opening of an assistant's turn. Such control
-    tokens (the special ones, and the markers that the chat wrapper is made of; see `is_control`) are encoded as the characters that they are, so
-    that no response can end its own turn and write its own grade.
+    tokens (the special ones, and the markers that the chat wrapper is made of; see `is_control`) are encoded as the
+    characters that they are, so that no response can end its own turn and write its own grade.
     """
 
     def __init__(self, folder: Path, spec: JudgeSpec):

@@ -146,7 +146,12 @@ def _check_keys(reader: GGUFReader, path: Path, architecture: str, config: Any) 
         value = _value(reader, key)
         if name in _MUST_AGREE and getattr(config, _MUST_AGREE[name], value) == value:
             continue
-        if name in _HARMLESS or reads(architecture, name, config) or (name == "rope.scaling.type" and value == "none") or value == 0:
+        if (
+            name in _HARMLESS
+            or reads(architecture, name, config)
+            or (name == "rope.scaling.type" and value == "none")
+            or value == 0
+        ):
             continue
         raise CheckpointError(f"{path} says {key} = {value}, which is not read from a GGUF file. {_INSTEAD}")
 

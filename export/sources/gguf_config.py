@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
-
 logger = logging.getLogger(__name__)
 
 # The configuration's name of what the header says under the architecture's name.
@@ -25,8 +24,8 @@ _LAYERS_27B: Final = {"gemma2": 46, "gemma3": 62}
 def complete_config(reader: GGUFReader, config: Any) -> None:
     """Set in `config` what the header says and transformers does not read.
 
-    That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear rope scaling, and
-    by what Gemma divides its queries.
+    That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear
+    rope scaling, and by what Gemma divides its queries.
     """
     architecture = str(_value(reader, "general.architecture"))
     for name, key in _TOKENS.items():  # a class's own ids are those of another vocabulary
@@ -38,7 +37,7 @@ def complete_config(reader: GGUFReader, config: Any) -> None:
         if value is not None and hasattr(config, key):
             setattr(config, key, value)
     if architecture in _GEMMA:
-        config.query_pre_attn_scalar = _query_scalar(reader, architecture, config)
+        config.query_pre_attn_scalar = _query_scalar(architecture, config)
     if architecture == "gemma3" and _value(reader, "gemma3.rope.scaling.type") == "linear":
         config.rope_scaling = {"rope_type": "linear", "factor": _value(reader, "gemma3.rope.scaling.factor")}
 
@@ -49,7 +48,7 @@ def reads(architecture: str, name: str, config: Any) -> bool:
     return scaled and name in ("rope.scaling.type", "rope.scaling.factor")
 
 
-def _query_scalar(reader: GGUFReader, architecture: str, config: Any) -> float:
+def _query_scalar(architecture: str, config: Any) -> float:
     """Return query_pre_attn_scalar, which the format has no key for; llama.cpp knows the 27B models by their layers."""
     if config.num_hidden_layers == _LAYERS_27B[architecture]:
         return float(config.hidden_size / config.num_attention_heads)

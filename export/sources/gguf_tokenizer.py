@@ -1,7 +1,7 @@
 """Builds the tokeniser of a GGUF file as the tokenizer.json of its checkpoint has it.
 
 transformers' own conversion keeps three added tokens of Qwen's 22, splits every byte-level text by GPT-2's rule, loses
-spaces and line breaks of Phi 3, makes another kind of model of Gemma's, and takes the begin token for Llama's end token.
+spaces and line breaks of Phi 3, makes another kind of model of Gemma's, and takes Llama's begin token for its end.
 """
 
 import logging
@@ -76,7 +76,8 @@ def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary) -> Tokenizer:
     """Spaces are written as a letter, and bytes that are in no token as tokens of their own."""
     ids = vocabulary.ids
     if str(_value(reader, "general.architecture")).startswith("gemma") and "\t" not in ids and "<0x09>" in ids:
-        ids = {"\t" if token == "<0x09>" else token: id_ for token, id_ in ids.items()}  # as Gemma's tokenizer.json
+        ids = {**ids, "\t": ids["<0x09>"]}  # as Gemma's tokenizer.json
+        del ids["<0x09>"]
     unknown = _value(reader, "tokenizer.ggml.unknown_token_id")
     tokenizer = Tokenizer(
         models.BPE(

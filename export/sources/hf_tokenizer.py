@@ -32,8 +32,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(str(folder))
     if not (folder / _WHOLE).exists():
         raise CheckpointError(
-            f"{folder / _CONFIG} names the tokeniser {content.get('tokenizer_class')}, which is transformers 5's, and "
-            f"there is no {_WHOLE} beside it to read: save the tokeniser with transformers 5 once more"
+            f"{folder / _CONFIG} names the tokeniser {content.get('tokenizer_class')}, which this transformers does "
+            f"not have, and there is no {_WHOLE} beside it: save the tokeniser with the transformers that has it"
         )
     unnamed, by_name = content.get(_UNNAMED), content.get(_BY_NAME) or {}
     named = {**(unnamed if isinstance(unnamed, Mapping) else {}), **by_name}
@@ -47,8 +47,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def _is_newer(content: Mapping[str, Any]) -> bool:
     name = content.get("tokenizer_class")
-    unknown = name is not None and "auto_map" not in content and not any(
-        hasattr(transformers, each) for each in (str(name), f"{name}Fast")
+    unknown = (
+        name is not None
+        and "auto_map" not in content
+        and not any(hasattr(transformers, each) for each in (str(name), f"{name}Fast"))
     )
     return unknown or isinstance(content.get(_UNNAMED), list) or _BY_NAME in content
 
@@ -59,7 +61,9 @@ def _token(token: Any) -> str:
         return str(token["content"])
     if isinstance(token, str | AddedToken):
         return str(token)
-    raise CheckpointError(f"{_CONFIG} names the special token {token!r}, which is no text: write the token itself there")
+    raise CheckpointError(
+        f"{_CONFIG} names the special token {token!r}, which is no text: write the token itself there"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _MENDED: Final = (
 )
 _UNKNOWN: Final = (
     "tokenizer.json has a splitting rule that is neither Mistral's nor the wrong one with which some Mistral models "
-    "were published; transformers warns of it. It is used as it is: compare the tokens of some texts with mistral-common"
+    "were published; transformers warns of it. It is used as it is: compare the tokens of a text with mistral-common"
 )
 
 
@@ -37,7 +37,7 @@ def open_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any]) -> tuple[str
     if not _suspicious(tokenizer, config):
         return ()
     state = json.loads(tokenizer.pre_tokenizer.__getstate__())
-    first = next(iter(state.get("pretokenizers", ())), {})
+    first: dict[str, Any] = next(iter(state.get("pretokenizers", ())), {})
     pattern = first.get("pattern", {})
     rule = pattern.get("Regex") if first.get("type") == "Split" else None
     if rule == TEKKEN or state["type"] == "Metaspace":

@@ -77,7 +77,8 @@ def keys(model: Any, architecture: str) -> dict[str, Any]:
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 GEMMA_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
 
@@ -85,17 +86,38 @@ def sentencepiece(
     special: list[str], plain: list[str], template: str, *, prefix: bool = False, rstrip: tuple[str, ...] = ()
 ) -> tuple[PreTrainedTokenizerFast, dict[str, float]]:
     """As transformers converts a SentencePiece model: merges by `generate_merges`; user-defined pieces score 0."""
-    words = ["▁the", "▁good", "▁grade", "▁is", "▁bad", "one", "th", "go", "od", "▁g", "▁b", "ad", "gr", "ade", "is", "▁▁▁"]
+    words = [
+        "▁the",
+        "▁good",
+        "▁grade",
+        "▁is",
+        "▁bad",
+        "one",
+        "th",
+        "go",
+        "od",
+        "▁g",
+        "▁b",
+        "ad",
+        "gr",
+        "ade",
+        "is",
+        "▁▁▁",
+    ]
     starts = {word[:at] for word in words for at in range(1, len(word) + 1)}
     letters = ["▁", *map(chr, range(33, 127)), *"漢Ωé"]
     normal = list(dict.fromkeys([*sorted(starts - set(letters) - set(plain), key=len), *words, *letters]))
     normal = [word for word in normal if word not in plain]
     tokens = [*special, *plain, *(f"<0x{byte:02X}>" for byte in range(256)), *normal]
-    scores = {token: 0.0 for token in tokens} | {token: -float(number) for number, token in enumerate(normal)}
+    scores = dict.fromkeys(tokens, 0.0) | {token: -float(number) for number, token in enumerate(normal)}
     merges = generate_merges({token: number for number, token in enumerate(tokens)}, scores)
     made = Tokenizer(
         models.BPE(
-            {token: number for number, token in enumerate(tokens)}, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True
+            {token: number for number, token in enumerate(tokens)},
+            merges,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
         )
     )
     prepended = [normalizers.Prepend("▁")] if prefix else []
@@ -115,29 +137,23 @@ def gemma() -> tuple[PreTrainedTokenizerFast, dict[str, float]]:
     return sentencepiece(SPECIAL, ["\n", "\t\t", *runs, "<table>"], GEMMA_TEMPLATE)
 
 
-GEMMAS = {
-    "gemma2": ("gemma2", {**VARIANTS["gemma2"][1], "query_pre_attn_scalar": 256}, 0.1),
-    "gemma3": ("gemma3_text", {"head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 256, "num_hidden_layers": 7}, 0.1),
-    "gemma3, linear": (
-        "gemma3_text",
-        {
-            "head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 256, "num_hidden_layers": 7,
-            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
-        },
-        0.1,
-    ),
-}  # fmt: skip
+GEMMA3: dict[str, Any] = {"head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 256, "num_hidden_layers": 7}
+GEMMAS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma2": ("gemma2", {**VARIANTS["gemma2"][1], "query_pre_attn_scalar": 256}),
+    "gemma3": ("gemma3_text", GEMMA3),
+    "gemma3, linear": ("gemma3_text", GEMMA3 | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
+}
 
 
 @pytest.mark.parametrize("name", GEMMAS)
 def test_a_gemma_file_is_the_judge_of_its_folder(name: str, tmp_path: Path) -> None:
-    kind, more, head = GEMMAS[name]
+    kind, more = GEMMAS[name]
     tokenizer, scores = gemma()
     model = make_model(kind, {**more, "bos_token_id": 2}, len(tokenizer))
-    model.get_input_embeddings().weight.data *= head
+    model.get_input_embeddings().weight.data *= 0.1
     model.save_pretrained(tmp_path / "folder")
     tokenizer.save_pretrained(tmp_path / "folder")
-    architecture = name.split(",")[0]
+    architecture = name.split(",", maxsplit=1)[0]
     said = keys(model, architecture) | {f"{architecture}.attention.sliding_window": 8}
     if "linear" in name:
         said |= {"gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0}
@@ -149,8 +165,8 @@ def test_a_gemma_file_is_the_judge_of_its_folder(name: str, tmp_path: Path) -> N
     records = [{"instruction": "Name a prime.", "response": text} for text in ("Seven.", "the good\n\none  is bad" * 4)]
     found = []
     for source in (tmp_path / "folder", file):
-        spec = export_judge(source, tmp_path / f"judge-{source.name}", template="brief")
-        assert spec.parity is not None
+        spec = export_judge(source, tmp_path / f"judge-{source.name}", template="brief", verify_judge=source == file)
+        assert (spec.parity is not None) == (source == file)
         found.append([grade.layer_logits for grade in Judge.load(tmp_path / f"judge-{source.name}").score(records)])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-4)
 
@@ -165,9 +181,7 @@ def test_phi_3_swallows_white_space_after_its_tokens(prefix: bool, tmp_path: Pat
     model.save_pretrained(tmp_path / "folder")
     tokenizer.save_pretrained(tmp_path / "folder")
     add = partial(add_sentencepiece, scores=scores)
-    file = write_gguf(
-        tmp_path / "m.gguf", model, tokenizer, architecture="phi3", keys=keys(model, "phi3"), add=add
-    )
+    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, architecture="phi3", keys=keys(model, "phi3"), add=add)
     same_tokens(tmp_path / "folder", file)
 
 
@@ -179,7 +193,9 @@ def test_the_header_s_end_tokens_are_all_read(tmp_path: Path) -> None:
     assert found.end_tokens() == (1, 4, 7)  # and not 2, which is LlamaConfig's own
     assert (found.tokenizer.bos_token, found.tokenizer.eos_token) == ("<s>", "</s>")
     broken = write_gguf(tmp_path / "b.gguf", model, tokenizer, keys={"tokenizer.ggml.eot_token_id": 90_000})
-    with pytest.raises(CheckpointError, match=r"end token 90000 of the header \(eos, eot, eom\) is none of the 370"):
+    with pytest.raises(
+        CheckpointError, match=r"end token 90000 of the header \(eos, eot, eom\) is none of the embedding's 370"
+    ):
         load_checkpoint(str(broken)).end_tokens()
 
 
