@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -211,7 +210,7 @@ def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
     if trust_remote_code and "auto_map" in content:
         options = {**_NUMBERS, "trust_remote_code": True}
         model = load_pretrained(partial(AutoModelForCausalLM.from_pretrained, folder, **options), files.folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        tokenizer = load_tokenizer(files.folder, trust_remote_code=True)
         return model, StateDict(model.state_dict()), tokenizer
     if content.get("model_type") == INTERNLM3:  # a Llama whose own code is not needed
         llama = LlamaConfig(**as_llama(content))

@@ -41,9 +41,12 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
     if kind not in (_WORDS, _SENTENCEPIECE):
         raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {_INSTEAD}")
     vocabulary = read_vocabulary(reader, path, spaces=kind == _SENTENCEPIECE)
-    tokenizer = _words(reader, path, vocabulary) if kind == _WORDS else _sentencepiece(reader, vocabulary)
-    _add_tokens(reader, tokenizer, vocabulary)
     named = _named_tokens(reader, path, vocabulary)
+    if kind == _WORDS:
+        tokenizer = _words(reader, path, vocabulary)
+    else:
+        tokenizer = _sentencepiece(reader, vocabulary, unknown=named.get("unk_token"))
+    _add_tokens(reader, tokenizer, vocabulary)
     if "bos_token" in named and _begins(reader, kind):
         begin = named["bos_token"]
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -72,18 +75,17 @@ def _words(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> Tokenizer:
     return tokenizer
 
 
-def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary) -> Tokenizer:
+def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str | None) -> Tokenizer:
     """Spaces are written as a letter, and bytes that are in no token as tokens of their own."""
     ids = vocabulary.ids
     if str(_value(reader, "general.architecture")).startswith("gemma") and "\t" not in ids and "<0x09>" in ids:
         ids = {**ids, "\t": ids["<0x09>"]}  # as Gemma's tokenizer.json
         del ids["<0x09>"]
-    unknown = _value(reader, "tokenizer.ggml.unknown_token_id")
     tokenizer = Tokenizer(
         models.BPE(
             ids,
             list(vocabulary.merges if vocabulary.merges is not None else vocabulary.merges_by_score(ids)),
-            unk_token=None if unknown is None else vocabulary.tokens[unknown],
+            unk_token=unknown,
             fuse_unk=True,
             byte_fallback=True,
         )

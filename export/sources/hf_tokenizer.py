@@ -18,7 +18,7 @@ _WHOLE: Final = "tokenizer.json"
 _UNNAMED, _BY_NAME = "extra_special_tokens", "model_specific_special_tokens"
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Return the tokeniser of a folder.
 
     Where transformers 5 wrote it (its class is one that transformers 4 does not have, or its special tokens have
@@ -29,7 +29,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     content = _read(folder / _CONFIG)
     if not _is_newer(content):
-        return AutoTokenizer.from_pretrained(str(folder))
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     if not (folder / _WHOLE).exists():
         raise CheckpointError(
             f"{folder / _CONFIG} names the tokeniser {content.get('tokenizer_class')}, which this transformers does "

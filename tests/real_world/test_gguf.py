@@ -199,6 +199,18 @@ def test_the_header_s_end_tokens_are_all_read(tmp_path: Path) -> None:
         load_checkpoint(str(broken)).end_tokens()
 
 
+def test_a_named_token_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    tokenizer, scores = sentencepiece(["<unk>", "<s>", "</s>"], ["▁▁"], CHAT_TEMPLATE)
+
+    def beyond(writer: Any, given: PreTrainedTokenizerFast) -> None:
+        add_sentencepiece(writer, given, scores)
+        writer.kv_data[0]["tokenizer.ggml.unknown_token_id"].value = 70_000
+
+    model = make_model(*VARIANTS["llama"], len(tokenizer))
+    with pytest.raises(CheckpointError, match=r"says tokenizer\.ggml\.unknown_token_id = 70000, but has \d+ tokens"):
+        load_checkpoint(str(write_gguf(tmp_path / "m.gguf", model, tokenizer, add=beyond)))
+
+
 def test_a_token_twice_is_refused(tmp_path: Path) -> None:
     tokenizer, scores = sentencepiece(["<unk>", "<s>", "</s>"], ["▁▁"], CHAT_TEMPLATE)
 
