@@ -34,7 +34,7 @@ def render_wrapper(chat: Chat, answer_prefix: str) -> ChatWrapper:
     """
     if not chat.exists:
         note = "the checkpoint has no chat template: prompts are plain text, and nothing but text ends a response"
-        return ChatWrapper(chat.begin, "\n\n", answer_prefix, notes=(note,))
+        return ChatWrapper(chat.begin, "\n\n", answer_prefix, notes=(note, *chat.notes))
     render = _Template(chat)
     rendered = render(_SENTINEL)
     if rendered.count(_SENTINEL) != 1:
@@ -52,6 +52,18 @@ def render_wrapper(chat: Chat, answer_prefix: str) -> ChatWrapper:
             )
     wrapper = _closed_thought(_opened(wrapper, render))
     return replace(wrapper, notes=(*wrapper.notes, *_notes(chat, wrapper, render, rendered)))
+
+
+def turn_end(chat: Chat) -> str | None:
+    """Return the added token with which the template ends an assistant's turn; None where text or nothing ends it."""
+    if not chat.exists:
+        return None
+    try:
+        conversation = _Template(chat)(_SENTINEL, _ANSWER)
+    except CheckpointError:  # a template for single turns
+        return None
+    following = conversation.rpartition(_ANSWER)[2].lstrip()
+    return max((token for token in chat.added if following.startswith(token)), key=len, default=None)
 
 
 class _Template:
@@ -129,6 +141,7 @@ def _closed_thought(wrapper: ChatWrapper) -> ChatWrapper:
 
 
 def _notes(chat: Chat, wrapper: ChatWrapper, render: _Template, rendered: str) -> Iterator[str]:
+    yield from chat.notes
     if not any(token in wrapper.after for token in chat.added):
         yield (
             f"the markers of turns are plain text ({wrapper.after.strip()!r}): a response can hold them too, and so "

@@ -14,21 +14,24 @@ from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
+from lager_onnx.export.end_tokens import all_end_tokens, declared_ends, read_json
 from lager_onnx.export.rotary import Array, rotary_tables
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
 from lager_onnx.export.sources.gguf import GgufTensors, check_header, open_gguf, opened_once
+from lager_onnx.export.sources.gguf_config import complete_config
 from lager_onnx.export.sources.gguf_rope import rope_facts
-from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
+from lager_onnx.export.sources.gguf_tokenizer import read_tokenizer
 from lager_onnx.export.sources.hf_chat import HfChat
 from lager_onnx.export.sources.hf_model import described
+from lager_onnx.export.sources.hf_tokenizer import load_tokenizer
+from lager_onnx.export.sources.open_tokenizer import open_tokenizer
 from lager_onnx.export.sources.pretrained import load_pretrained
 from lager_onnx.export.sources.quantised import read_unquantised
 from lager_onnx.export.sources.refuse import refuse_config, refuse_files
@@ -57,6 +60,8 @@ class Checkpoint:
         tokenizer: with a `tokenizers` object behind it.
         commit: of a hub id's snapshot.
         facts: see `Source`.
+        ends: what its files say of end tokens, by file.
+        notes: what a user should know of its tokeniser.
     """
 
     name: str
@@ -65,6 +70,8 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     commit: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    ends: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     oracle: ClassVar[str] = "PyTorch"
     numbers: ClassVar[str] = "fp32"
 
@@ -86,7 +93,7 @@ class Checkpoint:
     @property
     def chat(self) -> HfChat:
         """The tokeniser's chat template."""
-        return HfChat(self.tokenizer)
+        return HfChat(self.tokenizer, self.notes)
 
     @property
     def embedding(self) -> tuple[int, int]:
@@ -123,12 +130,9 @@ class Checkpoint:
         return Weight(name, shape, lambda first, end: self.tensors.read(name, first, end).float().numpy())
 
     def end_tokens(self) -> tuple[int, ...]:
-        """See `Source.end_tokens`: what its generation_config.json says, or else its configuration or tokeniser."""
-        ended = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        for found in (ended, self.config.eos_token_id, self.tokenizer.eos_token_id):
-            if found is not None:
-                return tuple(found) if isinstance(found, list) else (int(found),)
-        return ()
+        """See `Source.end_tokens`."""
+        declared = {**self.ends, "the tokeniser": self.tokenizer.eos_token_id}
+        return all_end_tokens(declared, self.backend, self.chat, vocabulary=self.embedding[0])
 
     def config_json(self) -> str:
         """See `Source.config_json`; without the path that the checkpoint was read from, which is nobody's business."""
@@ -163,7 +167,13 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
             "tokenizer.json. Convert it once with transformers.convert_slow_tokenizer and save it beside the checkpoint"
         )
     _check_vocabulary(name, tokenizer.backend_tokenizer, len(model.get_input_embeddings().weight))
-    return Checkpoint(name, model, tensors, tokenizer, files.commit, facts)
+    if files.gguf:
+        ends = {"the header (eos, eot, eom)": model.config.eos_token_id}
+        notes = open_tokenizer(tokenizer.backend_tokenizer, {})
+    else:
+        ends = declared_ends(files.folder)
+        notes = open_tokenizer(tokenizer.backend_tokenizer, read_json(files.folder / "config.json"))
+    return Checkpoint(name, model, tensors, tokenizer, files.commit, facts, ends, notes)
 
 
 def _check_vocabulary(name: str, tokenizer: Tokenizer, rows: int) -> None:
@@ -197,10 +207,10 @@ def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
     where = {"pretrained_model_name_or_path": str(files.folder), "gguf_file": files.gguf}
     with opened_once(reader):
         config = AutoConfig.from_pretrained(**where)
-        tokenizer = AutoTokenizer.from_pretrained(**where)
+    complete_config(reader, config)
+    tokenizer = read_tokenizer(reader, path)
     model = skeleton(lambda: AutoModelForCausalLM.from_config(config, **_NUMBERS))
     check_header(reader, path, model)
-    mend_tokenizer(reader, path, tokenizer.backend_tokenizer)
     return model, match_tensors(GgufTensors(reader, model, path), model, path), tokenizer, rope_facts(reader)
 
 
@@ -213,13 +223,13 @@ def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
             raise CheckpointError(f"{folder}: take quantization_config out of config.json, its weights are plain")
         options = {**_NUMBERS, "trust_remote_code": True}
         model = load_pretrained(partial(AutoModelForCausalLM.from_pretrained, folder, **options), files.folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        tokenizer = load_tokenizer(files.folder, trust_remote_code=True)
         loaded = StateDict(model.state_dict())
         return model, Renamed(loaded, {name: name for name in loaded.shapes}), tokenizer, content
     found = described(plain)
     model = skeleton(partial(found.model._from_config, found.config, **_NUMBERS))
     fast = _fast_tokenizer(files.folder) if content.get("model_type") == INTERNLM3 else None
-    tokenizer = fast or AutoTokenizer.from_pretrained(folder)
+    tokenizer = fast or load_tokenizer(files.folder)
     return model, match_tensors(tensors, model, files.folder), tokenizer, content
 
 

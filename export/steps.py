@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from lager_onnx.extras import missing_package
 from lager_onnx.models.errors import CheckpointError, ExportError, LagerError
 
+_EXPORT: Final = "this export"
 logger = logging.getLogger("lager_onnx.export")
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,6 +41,8 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
             raise ours from error
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise  # no fault of the user's files; whoever writes the judge says where there is no room
+        if isinstance(error, ImportError) and (missing := missing_package(error, extra="cpu,export", to=_EXPORT)):
+            raise missing from error
         reason = str(error).strip().rstrip(".") or type(error).__name__
         hint = ". On our command line that is --trust-remote-code" if "trust_remote_code" in reason else ""
         if isinstance(error, MemoryError) or "can't allocate memory" in reason or "bad_alloc" in reason:

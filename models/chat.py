@@ -7,6 +7,19 @@ FEEDBACK: Final = "Feedback:"
 Strip = Literal["none", "left", "right", "both"]
 
 
+def is_control(token: str, *, special: bool) -> bool:
+    """Whether an added token can mark turns, and so must never be made of a record's text.
+
+    White space never does. Words, numbers, punctuation and single letters that are not flagged as special are
+    ordinary text; what has letters inside signs, as "<think>", "[INST]" or "USER:", may be a marker.
+    """
+    text = token.replace("▁", " ").strip()
+    if not text or special:
+        return bool(text)
+    edges = not (text[0].isalnum() and text[-1].isalnum())
+    return len(text) > 1 and edges and any(letter.isalnum() for letter in text)
+
+
 @dataclass(frozen=True)
 class ChatWrapper:
     """What stands before and after the user's turn; scoring needs no template engine.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lager_onnx.models.errors import RecordError, TemplateError
 from lager_onnx.models.question import Question
@@ -21,6 +21,13 @@ from lager_onnx.models.values import is_missing, text_field
 
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)(\?)?\}")
 _FOLDER = files("lager_onnx.models") / "templates"
+# Fields that are made for a template, not read from the record as they are.
+MADE: Final = frozenset({"rubric", "scale", "lowest", "highest", "answers", "answer"})
+# Fields of records that mean something by themselves; any other is a template's own.
+KNOWN: Final = frozenset({
+    "instruction", "response", "criterion", "rubric", "reference", "context", "feedback", "question", "text", "choices",
+    "levels", "prompt", "messages", "input", "output",
+})  # fmt: skip
 
 
 def built_in_templates() -> list[str]:
@@ -53,7 +60,7 @@ class Template:
                     f"or give a UTF-8 text file ({error})"
                 ) from error
         template = cls(name_or_file, text.strip().replace("\r\n", "\n"))
-        if not template.fields - {"scale", "lowest", "highest", "answers", "answer"}:
+        if not template.fields - (MADE - {"rubric"}):
             raise TemplateError(f"template {name_or_file!r} names no field of a record, such as {{response}}")
         return template
 
@@ -61,6 +68,11 @@ class Template:
     def fields(self) -> frozenset[str]:
         """Names of all fields in the text."""
         return frozenset(match[1] for match in _FIELD.finditer(self.text))
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Names of the fields that a record must have, or be able to make."""
+        return frozenset(name for name, optional in _FIELD.findall(self.text) if not optional)
 
     def fill(self, record: Mapping[str, Any], *, question: Question, answer_prefix: str) -> str:
         """The user's turn for a record: its own `prompt` where the template does not name that, else this filled.

@@ -1,7 +1,5 @@
 """Record to token ids: template, chat wrapper, tokeniser, length check."""
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -10,15 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
-from lager_onnx.models.chat import FEEDBACK
+from lager_onnx.models.chat import FEEDBACK, is_control
 from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.errors import JudgeFolderError, RecordError
 from lager_onnx.models.question import Question, read_question
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.models.values import is_missing, text_field, visible
+from lager_onnx.runtime.literal import LiteralEncoder
 from lager_onnx.runtime.records.layouts import as_judged
 from lager_onnx.runtime.records.record import as_record
 from lager_onnx.runtime.records.unread import unread
@@ -52,8 +51,8 @@ class PromptEncoder:
     """Makes prompts for one judge.
 
     A record is text from outside: a response may hold "<|im_end|>" or the opening of an assistant's turn. Such control
-    tokens (the special ones, and all that the chat wrapper is made of) are encoded as the characters that they are, so
-    that no response can end its own turn and write its own grade.
+    tokens (the special ones, and the markers that the chat wrapper is made of; see `is_control`) are encoded as the
+    characters that they are, so that no response can end its own turn and write its own grade.
     """
 
     def __init__(self, folder: Path, spec: JudgeSpec):
@@ -70,11 +69,9 @@ class PromptEncoder:
         self._control = {
             id_: token
             for id_, token in self._tokenizer.get_added_tokens_decoder().items()
-            if token.special or token.content in round_turn
+            if is_control(token.content, special=token.special) and (token.special or token.content in round_turn)
         }
         self._control_ids = np.fromiter(self._control, np.int64, len(self._control))
-        longest_first = sorted(self._control.values(), key=lambda token: len(token.content), reverse=True)
-        self._control_pattern = re.compile("|".join(map(_pattern, longest_first)) or "(?!)")
         self._own_control = self._count_control(self._encode(self._wrap(Turns("x"))))
 
     def with_spec(self, spec: JudgeSpec) -> "PromptEncoder":
@@ -205,43 +202,13 @@ class PromptEncoder:
     def _wrap(self, turns: Turns) -> str:
         return self.spec.chat.wrap(turns.user, turns.feedback)
 
-    def _encode_literally(self, turns: Turns) -> list[int]:
-        """Ids of a prompt whose turns hold control tokens, which are taken as plain characters.
-
-        Added tokens cut a text into parts that are encoded on their own, so those of the wrapper can be encoded
-        apart from the turns, in which none is known.
-        """
-        chat, prompt = self.spec.chat, self._wrap(turns)
-        front = max((match.end() for match in self._control_pattern.finditer(chat.before)), default=0)
-        header = [match.span() for match in self._control_pattern.finditer(chat.after)]
-        if not header:  # nothing cuts the prompt after the user's turn
-            return [*self._encode(chat.before[:front]), *self._literal_ids(prompt[front:])]
-        first, last = header[0][0], header[-1][1]
-        answer = chat.after[last:] + chat.opening(turns.feedback)
-        user = prompt[front : len(prompt) - len(chat.after[first:last] + answer)]
-        return [
-            *self._encode(chat.before[:front]),
-            *self._literal_ids(user),
-            *self._encode(chat.after[first:last]),
-            *self._literal_ids(answer),
-        ]
-
-    def _literal_ids(self, text: str) -> list[int]:
-        return list(self._literal.encode(text, add_special_tokens=False).ids)
-
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def _encode_literally(self, turns: Turns) -> list[int]:
+        """Ids of a prompt whose turns hold control tokens, which are taken as plain characters."""
+        return self._literal.encode(self.spec.chat, turns.user, turns.feedback)
+
     @cached_property
-    def _literal(self) -> Tokenizer:
-        """The tokeniser without its control tokens."""
-        content = json.loads(self._tokenizer.to_str())
-        content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] not in self._control]
-        content["post_processor"] = None  # it may name tokens that are gone, and is not used
-        return Tokenizer.from_str(json.dumps(content))
-
-
-def _pattern(token: AddedToken) -> str:
-    """A control token as it stands in a text, with the white space that it swallows."""
-    before, behind = (r"\s*" if strips else "" for strips in (token.lstrip, token.rstrip))
-    return f"{before}{re.escape(token.content)}{behind}"
+    def _literal(self) -> LiteralEncoder:
+        return LiteralEncoder(self._tokenizer, self._control)

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
+from lager_onnx.export.sources.gguf_config import reads
 from lager_onnx.export.weights import ROWS_AT_ONCE
 from lager_onnx.models.errors import CheckpointError
 
@@ -38,6 +39,7 @@ _MUST_AGREE: Final = {
     "attention.value_length": "head_dim",
     "attention.key_length": "head_dim",
     "logit_scale": "logit_scale",
+    "rope.freq_base_swa": "rope_local_base_freq",
 }
 _PART: Final = re.compile(r"^(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
 # Tensors whose rows transformers leaves in their order, so that some of them can be read alone.
@@ -144,7 +146,12 @@ def _check_keys(reader: GGUFReader, path: Path, architecture: str, config: Any) 
         value = _value(reader, key)
         if name in _MUST_AGREE and getattr(config, _MUST_AGREE[name], value) == value:
             continue
-        if name in _HARMLESS or (name == "rope.scaling.type" and value == "none") or value == 0:
+        if (
+            name in _HARMLESS
+            or reads(architecture, name, config)
+            or (name == "rope.scaling.type" and value == "none")
+            or value == 0
+        ):
             continue
         raise CheckpointError(f"{path} says {key} = {value}, which is not read from a GGUF file. {_INSTEAD}")
 

@@ -1,125 +1,147 @@
-"""Mends the tokeniser that transformers rebuilds from a GGUF file.
+"""Builds the tokeniser of a GGUF file as the tokenizer.json of its checkpoint has it.
 
-Byte-level ones get GPT-2's splitting rule there, whatever the file says in `tokenizer.ggml.pre`. Some then cut text
-differently from the checkpoint's own: SmolLM2, for one, splits digits off before anything else, so that a blank line
-before "1." is one token, not two. SentencePiece ones of Phi 3 lose spaces and line breaks.
+transformers' own conversion keeps three added tokens of Qwen's 22, splits every byte-level text by GPT-2's rule, loses
+spaces and line breaks of Phi 3, makes another kind of model of Gemma's, and takes Llama's begin token for its end.
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from gguf import GGUFReader
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
-from tokenizers.pre_tokenizers import PreTokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+from transformers import PreTrainedTokenizerFast
 
+from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
+from lager_onnx.export.sources.splitting import COMPOSED, LLAMA3, RULES, WHOLE_WORDS
 from lager_onnx.models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
+_LLAMA3: Final = LLAMA3
 _SPACE: Final = "▁"
 _INSTEAD: Final = "export the checkpoint's Hugging Face directory instead"
 _SAMPLE: Final = "You are a careful judge.\n\nGrade it from 1 to 5: 3.14 isn't 22/7, naïve Ωμέγα 漢字\n\tscore: "
-
-# The rules as the tokenizer.json of these models publish them: Llama 3 and Qwen 2 differ in the length of numbers,
-# Mistral's Tekken and GPT-4o (Phi-4-mini) in their contractions besides; DeepSeek splits by one rule after another.
-_LLAMA3: Final = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_QWEN2: Final = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_TEKKEN: Final = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*|\p{{N}}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_CONTRACTION: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-_GPT4O: Final = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTION}"
-    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_DEEPSEEK_CODER: Final = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}")
-_DEEPSEEK_V3: Final = (
-    r"\p{N}{1,3}",
-    "[一-龥぀-ゟ゠-ヿ]+",
-    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
-)
-
-
-def _by(*patterns: str) -> PreTokenizer:
-    splits = [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
-    return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-def _gpt2() -> PreTokenizer:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False)
-
-
-def _digits_then_gpt2() -> PreTokenizer:
-    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _gpt2()])
-
-
-_RULES: Final[dict[str, Callable[[], PreTokenizer]]] = {
-    **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "dbrx", "smaug-bpe"), lambda: _by(_LLAMA3)),
-    **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "stablelm2"), lambda: _by(_QWEN2)),
-    **dict.fromkeys(("gpt-2", "gpt2", "olmo", "phi-2"), _gpt2),
-    **dict.fromkeys(("smollm", "refact", "starcoder", "command-r"), _digits_then_gpt2),
-    "tekken": lambda: _by(_TEKKEN),
-    "gpt-4o": lambda: _by(_GPT4O),
-    "deepseek-coder": lambda: _by(*_DEEPSEEK_CODER),
-    "deepseek-v3": lambda: _by(*_DEEPSEEK_V3),
-}
-# Whose tokenizer.json looks a whole word up before it merges anything.
-_WHOLE_WORDS: Final = ("llama-bpe", "llama3", "llama-v3", "tekken")
 _WORDS: Final = "gpt2"  # how a GGUF file calls byte-level tokenisers
 _SENTENCEPIECE: Final = "llama"
+_NAMED: Final = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+# Phi 3's special tokens swallow the white space after them, but for these; its vocabulary is known by a token.
+_PHI3: Final = "<|placeholder1|>"
+_PHI3_KEEPS_SPACE: Final = ("<unk>", "<s>", "<|endoftext|>")
 
 
-def mend_tokenizer(reader: GGUFReader, path: Path, tokenizer: Tokenizer) -> None:
-    """Lets `tokenizer` cut text as the GGUF file at `path` says.
+def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
+    """Return the tokeniser that the header of `path` describes, with its added tokens and its chat template.
 
     Raises:
-        CheckpointError: the file names no rule, or one that is not known here, so tokens could silently be wrong; or
-            text is lost.
+        CheckpointError: the file names no kind or splitting rule, or one that is not known here, so tokens could
+            silently be wrong; its lists do not fit together; or text is lost.
     """
     kind = _value(reader, "tokenizer.ggml.model")
-    if kind == _WORDS:
-        _mend_words(reader, path, tokenizer)
-    elif kind == _SENTENCEPIECE:
-        _mend_sentencepiece(reader, tokenizer)
-    else:
+    if kind not in (_WORDS, _SENTENCEPIECE):
         raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {_INSTEAD}")
+    vocabulary = read_vocabulary(reader, path, spaces=kind == _SENTENCEPIECE)
+    named = _named_tokens(reader, path, vocabulary)
+    if kind == _WORDS:
+        tokenizer = _words(reader, path, vocabulary)
+    else:
+        tokenizer = _sentencepiece(reader, vocabulary, unknown=named.get("unk_token"))
+    _add_tokens(reader, tokenizer, vocabulary)
+    if "bos_token" in named and _begins(reader, kind):
+        begin = named["bos_token"]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin}:0 $A:0", special_tokens=[(begin, vocabulary.tokens.index(begin))]
+        )
+    _check_text(tokenizer, path)
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
+    made.chat_template = _value(reader, "tokenizer.chat_template")
+    return made
+
+
+def _words(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> Tokenizer:
+    rule = _value(reader, "tokenizer.ggml.pre")
+    if rule in (None, "default") and _value(reader, "general.architecture") == _WORDS:
+        rule = _WORDS
+    if rule not in RULES:
+        raise CheckpointError(
+            f"{path.name} splits text by the rule {rule!r}, which is not known; {', '.join(RULES)} are. {_INSTEAD}"
+        )
+    tokenizer = Tokenizer(models.BPE(vocabulary.ids, list(vocabulary.merges or ())))
+    tokenizer.normalizer = normalizers.NFC() if rule in COMPOSED else None
+    tokenizer.pre_tokenizer = RULES[rule]()
+    tokenizer.model.ignore_merges = rule in WHOLE_WORDS
+    tokenizer.decoder = decoders.ByteLevel()
+    logger.debug("splitting rule of %s: %s", path.name, rule)
+    return tokenizer
+
+
+def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str | None) -> Tokenizer:
+    """Spaces are written as a letter, and bytes that are in no token as tokens of their own."""
+    ids = vocabulary.ids
+    if str(_value(reader, "general.architecture")).startswith("gemma") and "\t" not in ids and "<0x09>" in ids:
+        ids = {**ids, "\t": ids["<0x09>"]}  # as Gemma's tokenizer.json
+        del ids["<0x09>"]
+    tokenizer = Tokenizer(
+        models.BPE(
+            ids,
+            list(vocabulary.merges if vocabulary.merges is not None else vocabulary.merges_by_score(ids)),
+            unk_token=unknown,
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    prefix = _value(reader, "tokenizer.ggml.add_space_prefix")
+    prefixed = prefix is None or bool(prefix)
+    prepended = [normalizers.Prepend(_SPACE)] if prefixed else []
+    tokenizer.normalizer = normalizers.Sequence([*prepended, normalizers.Replace(" ", _SPACE)])
+    stripped = [decoders.Strip(content=" ", left=1)] if prefixed else []
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *stripped]
+    )
+    return tokenizer
+
+
+def _add_tokens(reader: GGUFReader, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+    """Registers control tokens as special ones, user-defined tokens as others, under the ids that they have."""
+    phi3 = _value(reader, "tokenizer.ggml.model") == _SENTENCEPIECE and _PHI3 in vocabulary.ids
+    added = []
+    for token, type_ in zip(vocabulary.tokens, vocabulary.types, strict=True):
+        if type_ in (CONTROL, UNKNOWN):
+            swallows = phi3 and token not in _PHI3_KEEPS_SPACE
+            added.append(AddedToken(token, special=True, normalized=False, rstrip=swallows))
+        elif type_ == USER_DEFINED:
+            added.append(AddedToken(token, special=False, normalized=False))
+    tokenizer.add_tokens(added)
+
+
+def _named_tokens(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> dict[str, str]:
+    named = {}
+    for short, name in _NAMED.items():
+        id_ = _value(reader, f"tokenizer.ggml.{short}_token_id")
+        if id_ is None:
+            continue
+        if not 0 <= id_ < len(vocabulary.tokens):
+            raise CheckpointError(
+                f"{path.name} says tokenizer.ggml.{short}_token_id = {id_}, but has {len(vocabulary.tokens)} tokens"
+            )
+        named[name] = vocabulary.tokens[id_]
+    return named
+
+
+def _begins(reader: GGUFReader, kind: str) -> bool:
+    """Whether a text begins with the begin token; where the file does not say it, as llama.cpp decides it."""
+    said = _value(reader, "tokenizer.ggml.add_bos_token")
+    if said is not None:
+        return bool(said)
+    return kind == _SENTENCEPIECE or _value(reader, "tokenizer.ggml.pre") in WHOLE_WORDS
+
+
+def _check_text(tokenizer: Tokenizer, path: Path) -> None:
     read_back = tokenizer.decode(tokenizer.encode(_SAMPLE, add_special_tokens=False).ids, skip_special_tokens=False)
     if read_back.strip() != _SAMPLE.strip():
         raise CheckpointError(
             f"the tokeniser of {path.name} loses text: {_SAMPLE!r} is read as {read_back!r}; {_INSTEAD}"
         )
-
-
-def _mend_words(reader: GGUFReader, path: Path, tokenizer: Tokenizer) -> None:
-    rule = _value(reader, "tokenizer.ggml.pre")
-    if rule in (None, "default") and _value(reader, "general.architecture") == _WORDS:
-        rule = _WORDS
-    if rule not in _RULES:
-        raise CheckpointError(
-            f"{path.name} splits text by the rule {rule!r}, which is not known; {', '.join(_RULES)} are. {_INSTEAD}"
-        )
-    tokenizer.pre_tokenizer = _RULES[rule]()
-    if rule in _WHOLE_WORDS:
-        tokenizer.model.ignore_merges = True
-    tokenizer.decoder = decoders.ByteLevel()
-    logger.debug("pre-tokeniser of %s: %s", path.name, rule)
-
-
-def _mend_sentencepiece(reader: GGUFReader, tokenizer: Tokenizer) -> None:
-    """Spaces are written as a letter, and bytes that are in no token as tokens of their own."""
-    prefix = _value(reader, "tokenizer.ggml.add_space_prefix")
-    prepended = [normalizers.Prepend(_SPACE)] if prefix is None or prefix else []
-    tokenizer.normalizer = normalizers.Sequence([*prepended, normalizers.Replace(" ", _SPACE)])
-    tokenizer.pre_tokenizer = None
-    tokenizer.model.byte_fallback = True
 
 
 def _value(reader: GGUFReader, key: str) -> Any:

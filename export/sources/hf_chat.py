@@ -9,19 +9,23 @@ from unittest.mock import patch
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
+from lager_onnx.models.chat import is_control
+
 
 class HfChat:
     """See `Chat`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, notes: tuple[str, ...] = ()):
         self._tokenizer = tokenizer
+        self.notes = notes
         self.exists = bool(tokenizer.chat_template)
         self.several = tuple(tokenizer.chat_template) if isinstance(tokenizer.chat_template, dict) else ()
         plain = tokenizer("x", add_special_tokens=False)["input_ids"]
         whole = tokenizer("x")["input_ids"]
         start = next((at for at in range(len(whole)) if whole[at : at + len(plain)] == plain), 0)
         self.begin = "".join(tokenizer.convert_ids_to_tokens(whole[:start]))
-        self.added = [token.content for token in tokenizer.added_tokens_decoder.values()]
+        added = tokenizer.added_tokens_decoder.values()
+        self.added = [token.content for token in added if is_control(token.content, special=token.special)]
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool) -> str:
         """See `Chat.render`."""

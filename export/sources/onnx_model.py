@@ -14,12 +14,14 @@ from tokenizers import Tokenizer
 from lager_onnx.export.calibrate.layer_session import LayerSession
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.decoder.locate import locate
+from lager_onnx.export.end_tokens import all_end_tokens, declared_ends
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
 from lager_onnx.export.sources.hf_config import understood
 from lager_onnx.export.sources.onnx_fused import check_fused, fused_tables, name_sums, split_norms
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
+from lager_onnx.export.sources.open_tokenizer import open_tokenizer
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
 from lager_onnx.export.sources.text_part import is_wrapped, text_content
@@ -56,7 +58,9 @@ def open_onnx(name: str) -> "OnnxModel":
         tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
     except Exception as error:  # tokenizers raises Exception itself
         raise CheckpointError(f"{beside / 'tokenizer.json'} cannot be read ({error})") from error
-    found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer), facts)
+    notes = open_tokenizer(tokenizer, vars(config))
+    ends = declared_ends(folder, beside)
+    found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer, notes), facts, ends)
     found.check()
     return found
 
@@ -74,8 +78,9 @@ class OnnxModel:
         tokenizer: Tokenizer,
         chat: PlainChat,
         facts: Mapping[str, Any],
+        ends: Mapping[str, Any],
     ):
-        self.facts = facts
+        self.facts, self._ends = facts, ends
         self.name, self.config, self.backend, self.chat = name, config, tokenizer, chat
         self._path = path
         self.architecture = str(config.architectures[0])
@@ -224,8 +229,9 @@ class OnnxModel:
 
     def end_tokens(self) -> tuple[int, ...]:
         """See `Source.end_tokens`."""
-        found = self.config.eos_token_id
-        return tuple(found) if isinstance(found, list) else () if found is None else (int(found),)
+        named = self.chat.eos_token
+        declared = {**self._ends, "tokenizer_config.json": None if named is None else self.backend.token_to_id(named)}
+        return all_end_tokens(declared, self.backend, self.chat, vocabulary=self.embedding[0])
 
     def config_json(self) -> str:
         """See `Source.config_json`."""

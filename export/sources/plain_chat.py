@@ -13,6 +13,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from lager_onnx.models.chat import is_control
 from lager_onnx.models.errors import CheckpointError
 
 _NAMES: Final = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
@@ -24,13 +25,15 @@ class PlainChat:
     Args:
         folder: holds tokenizer_config.json, and perhaps chat_template.jinja.
         tokenizer: of the same folder.
+        notes: see `Chat`.
 
     Raises:
         CheckpointError: a file of the two cannot be read.
     """
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer):
+    def __init__(self, folder: Path, tokenizer: Tokenizer, notes: tuple[str, ...] = ()):
         settings, template = _read(folder)
+        self.notes = notes
         self._now: Callable[[], datetime] = datetime.now
         self._tokens = {name: _text(settings[name]) for name in _NAMES if settings.get(name) is not None}
         templates = template if isinstance(template, dict) else {"default": template}
@@ -41,7 +44,9 @@ class PlainChat:
         count = len(plain.ids)
         start = next((at for at in range(len(whole.ids)) if whole.ids[at : at + count] == plain.ids), 0)
         self.begin = "".join(whole.tokens[:start])
-        self.added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        added = tokenizer.get_added_tokens_decoder().values()
+        self.added = [token.content for token in added if is_control(token.content, special=token.special)]
+        self.eos_token = self._tokens.get("eos_token")
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool) -> str:
         """See `Chat.render`."""

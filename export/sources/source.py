@@ -24,7 +24,8 @@ class Chat(Protocol):
         exists: whether there is one.
         several: the names of several, where there is no single one.
         begin: what the tokeniser puts before a text, such as a begin token, as text.
-        added: tokens that were added to the tokeniser's own, as text.
+        added: tokens that were added to the tokeniser's own and can mark turns (see `is_control`), as text.
+        notes: what a user should know of the tokeniser.
     """
 
     @property
@@ -35,6 +36,8 @@ class Chat(Protocol):
     def begin(self) -> str: ...  # noqa: D102
     @property
     def added(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool) -> str:
         """A conversation as text; raises whatever the template leads to."""
@@ -107,7 +110,11 @@ class Source(Protocol):
         """
 
     def end_tokens(self) -> tuple[int, ...]:
-        """Ids of the tokens with which the checkpoint ends a text."""
+        """Ids of the tokens with which the checkpoint ends a text; see `all_end_tokens`.
+
+        Raises:
+            CheckpointError: what one of its files names is no token.
+        """
 
     def config_json(self) -> str:
         """What is written as the judge's config.json."""

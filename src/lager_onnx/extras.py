@@ -24,6 +24,11 @@ _EXTRA_OF_COMMAND: Final = {
 }
 
 
+# Enough for an export from an ONNX file: no PyTorch.
+ONNX_EXTRA: Final = "cpu,onnx"
+_OF_ONNX: Final = ("onnx", "onnx_ir", "onnxscript", "jinja2")
+
+
 def import_public(module: str, name: str) -> Any:
     """A public name, from the module that it lives in; where that needs a package that is not there, says which extra.
 
@@ -39,16 +44,27 @@ def import_public(module: str, name: str) -> Any:
         raise missing from error
 
 
-def missing_package(error: ImportError, needed_for: str = "") -> MissingPackageError | None:
-    """What to install, where a package of an extra is missing; None where the import failed for another reason."""
-    package = (error.name or "").split(".")[0]
-    extra = _EXTRA_OF.get(package)
-    if extra is None or not isinstance(error, ModuleNotFoundError):
+def missing_package(
+    error: ImportError, needed_for: str = "", *, extra: str = "", to: str = ""
+) -> MissingPackageError | None:
+    """What to install, where a package of an extra is missing; None where the import failed for another reason.
+
+    Args:
+        error: of the import.
+        needed_for: the command that needs it.
+        extra: what brings all that is needed, where that is not what the package or the command says.
+        to: what needs it, in words, instead of the command.
+    """
+    package = (error.name or str(error)).split(".")[0]
+    known = _EXTRA_OF.get(package)
+    if known is None or not isinstance(error, ModuleNotFoundError):
         return None
     if package != "pyarrow":  # one input's format, not the command, needs that
-        extra = _EXTRA_OF_COMMAND.get(needed_for, extra)
-    gpu = f", or 'lager-onnx[{extra.replace('cpu', 'gpu', 1)}]' for an NVIDIA GPU" if extra == "cpu" else ""
-    what = f"lager {needed_for} needs" if needed_for else "this needs"
+        known = extra or _EXTRA_OF_COMMAND.get(needed_for, known)
+    gpu = f", or 'lager-onnx[{known.replace('cpu', 'gpu', 1)}]' for an NVIDIA GPU" if known == "cpu" else ""
+    onnx = f", or 'lager-onnx[{ONNX_EXTRA}]' to export only decoders that are ONNX already"
+    what = f"{to} needs" if to else f"lager {needed_for} needs" if needed_for else "this needs"
     return MissingPackageError(
-        f"{what} the package {package}, which is not installed: pip install 'lager-onnx[{extra}]'{gpu}"
+        f"{what} the package {package}, which is not installed: pip install 'lager-onnx[{known}]'{gpu}"
+        f"{onnx if known == 'cpu,export' and package in _OF_ONNX else ''}"
     )

@@ -1,28 +1,47 @@
 """The tokeniser of GGUF files."""
 
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models
+from tokenizers import Tokenizer
 
-from lager_onnx.export.sources.gguf_tokenizer import mend_tokenizer
+from lager_onnx.export.sources.gguf_tokenizer import read_tokenizer
 from lager_onnx.models.errors import CheckpointError
+from support.gguf_file import add_tokenizer
 from support.tiny import make_tokenizer
 
 
-def mend(folder: Path, tokenizer: Tokenizer, kind: str, *, rule: str | None = None, prefix: bool | None = None) -> None:
+def read(folder: Path, write: Any) -> Tokenizer:
+    """The tokeniser of a file whose header `write` writes."""
     writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
-    writer.add_tokenizer_model(kind)
-    if rule:
-        writer.add_tokenizer_pre(rule)
-    if prefix is not None:
-        writer.add_add_space_prefix(prefix)
+    write(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    mend_tokenizer(gguf.GGUFReader(folder / "model.gguf"), folder / "model.gguf", tokenizer)
+    return read_tokenizer(gguf.GGUFReader(folder / "model.gguf"), folder / "model.gguf").backend_tokenizer
+
+
+def words(folder: Path, rule: str | None, kind: str = "gpt2") -> Tokenizer:
+    return read(folder, lambda writer: add_tokenizer(writer, make_tokenizer(), rule=rule, kind=kind))
+
+
+def pieces(folder: Path, tokens: list[str], prefix: bool | None = None) -> Tokenizer:
+    """SentencePiece's, with bytes in its vocabulary."""
+
+    def write(writer: gguf.GGUFWriter) -> None:
+        everything = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *tokens]
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(everything)
+        writer.add_token_scores([0.0] * 257 + [-float(number) for number in range(len(tokens))])
+        writer.add_token_types([2, *[6] * 256, *[1] * len(tokens)])
+        writer.add_unk_token_id(0)
+        if prefix is not None:
+            writer.add_add_space_prefix(prefix)
+
+    return read(folder, write)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +59,7 @@ def mend(folder: Path, tokenizer: Tokenizer, kind: str, *, rule: str | None = No
 )
 def test_each_rule_cuts_its_own_way(rules: tuple[str, ...], pieces: str, tmp_path: Path) -> None:
     for rule in rules:
-        tokenizer = make_tokenizer().backend_tokenizer
-        mend(tmp_path, tokenizer, "gpt2", rule=rule)
+        tokenizer = words(tmp_path, rule)
         found = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str("a\n\n1234 /\n BeCo't")]
         assert "|".join(found) == pieces
         assert tokenizer.model.ignore_merges == rule.startswith(("llama", "tekken"))
@@ -50,36 +68,30 @@ def test_each_rule_cuts_its_own_way(rules: tuple[str, ...], pieces: str, tmp_pat
 @pytest.mark.parametrize("rule", [None, "default", "viking"])
 def test_an_unknown_rule_is_refused_by_name(rule: str | None, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"the rule '?{rule}'?, which is not known; .*tekken"):
-        mend(tmp_path, make_tokenizer().backend_tokenizer, "gpt2", rule=rule)
+        words(tmp_path, rule)
 
 
 def test_an_unknown_kind_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="'rwkv', which is not known"):
-        mend(tmp_path, make_tokenizer().backend_tokenizer, "rwkv")
-
-
-def sentencepiece() -> Tokenizer:
-    """As transformers rebuilds Phi 3's: with bytes in its vocabulary, and no way to them."""
-    tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁Yinsr", "▁i", "▁is"]
-    merges = [("▁", "i"), ("▁i", "s")]
-    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges, unk_token="<unk>"))
-    tokenizer.add_special_tokens([AddedToken("<unk>", special=True)])
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")])
-    return tokenizer
+        words(tmp_path, "qwen2", kind="rwkv")
 
 
 @pytest.mark.parametrize(("prefix", "first"), [(None, ["▁i", "n"]), (True, ["▁i", "n"]), (False, ["i", "n"])])
 def test_sentencepiece_keeps_spaces_and_line_breaks(prefix: bool | None, first: list[str], tmp_path: Path) -> None:
-    tokenizer = sentencepiece()
-    assert tokenizer.encode("in\n is").tokens == ["i", "n", "<unk>", "<unk>", "i", "s"]  # what it was mended for
-    mend(tmp_path, tokenizer, "llama", prefix=prefix)
+    tokenizer = pieces(tmp_path, ["▁i", "▁is", *"▁Yinsr"], prefix)
     assert tokenizer.encode("in\n is").tokens == [*first, "<0x0A>", "▁is"]
 
 
 def test_a_tokeniser_that_loses_text_is_refused(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(models.BPE({"a": 0}, []))
+    def write(writer: gguf.GGUFWriter) -> None:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("qwen2")
+        writer.add_token_list(["a", "b", "ab"])
+        writer.add_token_types([1, 1, 1])
+        writer.add_token_merges(["a b"])
+
     with pytest.raises(CheckpointError, match="loses text"):
-        mend(tmp_path, tokenizer, "gpt2", rule="qwen2")
+        read(tmp_path, write)
 
 
 def test_smollm2_reads_a_numbered_list_as_it_was_trained_to(smollm2_judge: Path) -> None:

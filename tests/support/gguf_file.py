@@ -1,6 +1,7 @@
-"""Writes a tiny Llama as a GGUF file, as llama.cpp's converter does."""
+"""Writes tiny models and tokenisers as GGUF files, as llama.cpp's converter does."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,15 @@ def write_gguf(
     tensors: dict[str, np.ndarray] | None = None,
     without: str = "",
     part: int = 0,
+    architecture: str = "llama",
+    add: Callable[[gguf.GGUFWriter, PreTrainedTokenizerFast], None] | None = None,
 ) -> Path:
     """`keys` and `tensors` are added; the tensor `without` is left out; `part` tensors go into a file, if it is given.
 
-    Returns the file, or the first of its parts.
+    `add` writes the tokeniser, if it is no byte-level one. Returns the file, or the first of its parts.
     """
     config = model.config
-    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=part)
+    writer = gguf.GGUFWriter(path, architecture, split_max_tensors=part)
     writer.add_name("tiny")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -54,9 +57,11 @@ def write_gguf(
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_vocab_size(config.vocab_size)
     for key, value in (keys or {}).items():
-        (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
-    _add_tokenizer(writer, tokenizer)
-    for name, tensor in {**_renamed(model), **(tensors or {})}.items():
+        kinds = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}
+        kinds[type(value)](key, value)
+    (add or add_tokenizer)(writer, tokenizer)
+    renamed = _renamed(model) if architecture == "llama" else _as_they_are(model, architecture)
+    for name, tensor in {**renamed, **(tensors or {})}.items():
         if name != without:
             writer.add_tensor(name, tensor)
     writer.write_header_to_file()
@@ -66,19 +71,62 @@ def write_gguf(
     return next(iter(sorted(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))), path)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerFast) -> None:
+def add_tokenizer(
+    writer: gguf.GGUFWriter,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    rule: str | None = "smollm",
+    kind: str = "gpt2",
+) -> None:
+    """A byte-level tokeniser: special tokens are of type 3, other added ones of type 4."""
     content = json.loads(tokenizer.backend_tokenizer.to_str())
-    special = {token["content"] for token in content["added_tokens"]}
+    added = {token["content"]: 3 if token["special"] else 4 for token in content["added_tokens"]}
     tokens = [tokenizer.convert_ids_to_tokens(number) for number in range(len(tokenizer))]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_model(kind)
+    if rule is not None:
+        writer.add_tokenizer_pre(rule)
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_types([added.get(token, 1) for token in tokens])
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in content["model"]["merges"]]
     writer.add_token_merges(merges)
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def add_sentencepiece(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerFast, scores: dict[str, float]) -> None:
+    """A SentencePiece tokeniser: scores instead of merges; runs of spaces as spaces, as the converter writes them."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    added = {token["content"]: 3 if token["special"] else 4 for token in content["added_tokens"]}
+    tokens = [tokenizer.convert_ids_to_tokens(number) for number in range(len(tokenizer))]
+    types = [added.get(token, 6 if token.startswith("<0x") else 1) for token in tokens]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([t.replace("▁", " ") if kind == 4 else t for t, kind in zip(tokens, types, strict=True)])
+    writer.add_token_scores([-1000.0 if kind in (3, 4) else scores[t] for t, kind in zip(tokens, types, strict=True)])
+    writer.add_token_types(types)
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_unk_token_id(tokenizer.unk_token_id)
+    normalizer = json.dumps(content["normalizer"])
+    writer.add_add_space_prefix("Prepend" in normalizer)
+    writer.add_add_bos_token(content["post_processor"] is not None)
     writer.add_chat_template(tokenizer.chat_template)
+
+
+def _as_they_are(model: PreTrainedModel, architecture: str) -> dict[str, np.ndarray]:
+    """Tensors of the architectures whose rows stay in their order; Gemma's norms are stored with 1 added."""
+    kind = next(kind for kind, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
+    names = gguf.get_tensor_name_map(kind, model.config.num_hidden_layers)
+    found = {}
+    for name, tensor in model.state_dict().items():
+        base, end = name.rsplit(".", 1)
+        if name == "lm_head.weight" and model.config.tie_word_embeddings:
+            continue
+        added = float(architecture.startswith("gemma") and base.endswith("norm"))
+        found[f"{names.get_name(base)}.{end}"] = (tensor + added).numpy().astype(np.float32)
+    return found
 
 
 def _renamed(model: PreTrainedModel) -> dict[str, np.ndarray]:

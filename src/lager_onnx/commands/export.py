@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from lager_onnx.commands.options import MEMORY, PATH
+from lager_onnx.extras import ONNX_EXTRA, missing_package
 
 
 @click.command()
@@ -72,6 +73,11 @@ def export(checkpoint: str, judge_dir: Path, no_verify: bool, **options: Any) ->
         lager export decoder/model.onnx judges/mine --precision int8
         lager export Qwen/Qwen2.5-7B-Instruct judges/qwen --precision bf16 --layers upper-half
     """
-    from lager_onnx.export import export_judge  # noqa: PLC0415
-
+    try:
+        from lager_onnx.export.exporter import export_judge  # noqa: PLC0415
+    except ImportError as error:
+        missing = missing_package(error, "export", extra=ONNX_EXTRA if checkpoint.endswith(".onnx") else "")
+        if missing is None:
+            raise
+        raise missing from error
     export_judge(checkpoint, judge_dir, verify_judge=not no_verify, **options)

@@ -1,0 +1,115 @@
+"""The vocabulary of a GGUF file: tokens, their types, and merges, which SentencePiece files give as scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from gguf import GGUFReader, TokenType
+
+from lager_onnx.models.errors import CheckpointError
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = (
+    int(kind)
+    for kind in (TokenType.NORMAL, TokenType.UNKNOWN, TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNUSED)
+)
+_SPACE: Final = "▁"
+_INSTEAD: Final = "export the checkpoint's Hugging Face directory instead"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of a file, by id.
+
+    Attributes:
+        tokens: their text.
+        types: numbers of `gguf.TokenType`.
+        scores: SentencePiece's; () where the file has none.
+        merges: pairs in order; None where the file has none.
+    """
+
+    tokens: tuple[str, ...]
+    types: tuple[int, ...]
+    scores: tuple[float, ...]
+    merges: tuple[tuple[str, str], ...] | None
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Ids by text."""
+        return {token: id_ for id_, token in enumerate(self.tokens)}
+
+    def merges_by_score(self, ids: Mapping[str, int]) -> list[tuple[str, str]]:
+        """Return the merges that SentencePiece's scores stand for, the best first.
+
+        Every pair of tokens that makes a third is one, with the score of that third, as transformers'
+        `generate_merges` has it. Control tokens and bytes are never made of text. User-defined tokens come first: 0
+        is their score in SentencePiece, whatever a converter wrote. Where all scores are the same, as converters write
+        that did not know them, the order of the ids is that of the scores.
+        """
+        made = (NORMAL, USER_DEFINED, UNUSED)
+        scores = self._told_apart()
+        found: list[tuple[float, str, str]] = []
+        for id_, (token, type_) in enumerate(zip(self.tokens, self.types, strict=True)):
+            if type_ in made:
+                score = 0.0 if type_ == USER_DEFINED else scores[id_]
+                cuts = [(token[:at], token[at:]) for at in range(1, len(token))]
+                pairs = [(left, right) for left, right in cuts if left in ids and right in ids]
+                pairs.sort(key=lambda pair: (ids[pair[0]], ids[pair[1]]))
+                found += [(score, left, right) for left, right in pairs]
+        found.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
+        return [(left, right) for _, left, right in found]
+
+    def _told_apart(self) -> tuple[float, ...]:
+        normal = {score for score, type_ in zip(self.scores, self.types, strict=True) if type_ == NORMAL}
+        return self.scores if len(normal) > 1 else tuple(-float(id_) for id_ in range(len(self.tokens)))
+
+
+def read_vocabulary(reader: GGUFReader, path: Path, *, spaces: bool) -> Vocabulary:
+    """Return the vocabulary of a file; `spaces` if its tokens write spaces as the letter of SentencePiece.
+
+    Raises:
+        CheckpointError: a list is missing, or the lists do not fit together.
+    """
+    tokens = _list(reader, "tokens")
+    if not tokens:
+        raise CheckpointError(f"{path.name} has no tokens (tokenizer.ggml.tokens); {_INSTEAD}")
+    types = [int(type_) for type_ in _list(reader, "token_type") or [NORMAL] * len(tokens)]
+    scores = [float(score) for score in _list(reader, "scores") or []]
+    merges = _list(reader, "merges")
+    if len(types) != len(tokens) or (scores and len(scores) != len(tokens)):
+        raise CheckpointError(
+            f"{path.name} has {len(tokens)} tokens, {len(types)} types and {len(scores)} scores of tokens; {_INSTEAD}"
+        )
+    if merges is None and not (spaces and scores):
+        raise CheckpointError(f"{path.name} says neither merges nor scores of its tokens; {_INSTEAD}")
+    if spaces:  # converters write those of user-defined tokens as spaces
+        tokens = [
+            token.replace(" ", _SPACE) if type_ == USER_DEFINED else token
+            for token, type_ in zip(tokens, types, strict=True)
+        ]
+    _refuse_twins(tokens, path)
+    pairs = None if merges is None else tuple(_pair(merge, path) for merge in merges)
+    return Vocabulary(tuple(tokens), tuple(types), tuple(scores), pairs)
+
+
+def _pair(merge: str, path: Path) -> tuple[str, str]:
+    left, space, right = merge.partition(" ")
+    if not (left and space and right):
+        raise CheckpointError(f"{path.name} has the merge {merge!r}, which is no pair of tokens; {_INSTEAD}")
+    return left, right
+
+
+def _refuse_twins(tokens: list[str], path: Path) -> None:
+    if len(set(tokens)) == len(tokens):
+        return
+    seen: dict[str, int] = {}
+    for id_, token in enumerate(tokens):
+        if token in seen:
+            raise CheckpointError(f"{path.name} has the token {token!r} twice ({seen[token]} and {id_}); {_INSTEAD}")
+        seen[token] = id_
+
+
+def _list(reader: GGUFReader, key: str) -> Any:
+    field = reader.get_field(f"tokenizer.ggml.{key}")
+    return None if field is None else field.contents()
