@@ -7,7 +7,7 @@ import numpy as np
 
 from lager_onnx.analysis.evaluation.agreement import Agreement, agreements
 from lager_onnx.analysis.evaluation.methods import Method, as_graded, best_layer, methods
-from lager_onnx.analysis.labels.groups import Rows
+from lager_onnx.analysis.labels.groups import Rows, group_name
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
 from lager_onnx.models.calibration import Calibration
@@ -128,4 +128,5 @@ def beside_baselines(
 
 
 def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
-    return {field: [str(row.record.get(field, "")) for row in rows] for field in by}
+    """Values by which records are split; those without one are a part of their own, whose value is empty."""
+    return {field: [group_name(row.record.get(field)) or "" for row in rows] for field in by}

@@ -13,6 +13,7 @@ from lager_onnx.analysis.pages.html import page, plot, table, text
 from lager_onnx.models.layers import LENSES
 from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.models.values import is_missing
 
 _DISAGREEMENTS: Final = 10
 _SHOWN: Final = 1500  # characters of a response
@@ -89,7 +90,8 @@ def _disagreements(rows: Sequence[LabelledRecord], data: Labelled, scores: Array
     boxes = []
     for row in worst:
         record = rows[row].record
-        shown = str(record.get("response") or record.get("prompt") or "")[:_SHOWN]
+        texts = [record.get(name) for name in ("response", "prompt") if not is_missing(record.get(name))]
+        shown = str(texts[0] if texts else "")[:_SHOWN]
         heading = f"{rows[row].where}: label {data.labels[row]:g}, LAGER {scores[row]:.2f}"
         boxes.append(text(f"{heading}\n{record.get('criterion', '')}\n\n{shown}"))
     return "\n".join(boxes)
