@@ -41,12 +41,14 @@ class Agreement:
         records: how many.
         method: its name.
         figures: of `FIGURES`, with intervals.
-        distinct: number of different scores.
+        groups: how many; with fewer than `LEAST_GROUPS`, figures have no interval.
+        distinct: number of different scores; those that differ by noise alone count as one.
         lead: Spearman of the method that leads the table less this one's, on the same resamples; None for itself.
     """
 
     part: str
     records: int
+    groups: int
     method: str
     figures: dict[str, Interval]
     distinct: int
@@ -80,14 +82,15 @@ def agreements(
             rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
     found = []
     for part, chosen in tqdm(rows.items(), unit=" parts", disable=None, leave=False):
-        drawn = Resamples.of_groups([groups[int(row)] for row in chosen], resamples)
+        of_part = [groups[int(row)] for row in chosen]
+        drawn = Resamples.of_groups(of_part, resamples)
         some = data.at(chosen)
-        found += _compare(part, methods_of(chosen), some, drawn, leader)
+        found += _compare(part, len(set(of_part)), methods_of(chosen), some, drawn, leader)
     return found
 
 
 def _compare(
-    part: str, methods: Sequence[Method], data: Labelled, resamples: Resamples, leader: str
+    part: str, groups: int, methods: Sequence[Method], data: Labelled, resamples: Resamples, leader: str
 ) -> list[Agreement]:
     sampled = {
         method.name: {name: resamples.sample(figure(method, data)) for name, figure in FIGURES.items()}
@@ -98,6 +101,6 @@ def _compare(
         figures = {name: figure.interval for name, figure in sampled[method.name].items()}
         ahead = (sampled[leader]["spearman"] - sampled[method.name]["spearman"]).interval
         lead = None if method.name == leader else ahead
-        distinct = len(np.unique(np.round(method.scores, 6)))
-        found.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
+        distinct = len(np.unique(method.scores))
+        found.append(Agreement(part, len(data.labels), groups, method.name, figures, distinct, lead))
     return found

@@ -19,7 +19,7 @@ def group_name(value: Any) -> str | None:
     """Return the name of a group; None for a missing value, which names none.
 
     A whole number is one group in every form: 1, 1.0 (as pandas has it in a column with gaps) and "1" (as CSV has it).
-    0 and false are groups. Other text is taken as it is, without the white space around it: "1.0" and "01" are two more.
+    0 and false are groups. Other text is taken as it is, without the white space around it: "1.0" and "01" are others.
     """
     if is_missing(value):
         return None

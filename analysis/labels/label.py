@@ -14,20 +14,25 @@ from lager_onnx.models.values import is_missing, names, visible
 
 Record = Mapping[str, Any]
 
-_STATISTICS: Final = frozenset(
-    "mean avg average median mode std stdev stddev sd sem se var variance count counts n num number total sum min max "
-    "minimum maximum range low high lower upper ci p value values quantile percentile agreement alpha kappa".split()
-)
-_OF_ONE_LABEL: Final = frozenset(
-    "label labels score scores rating ratings grade grades annotation annotations answer annotator annotators rater "
-    "raters worker user id uid uuid name person time timestamp date duration confidence weight comment reason text "
-    "source scale".split()
-)
-_CRITERIA: Final = frozenset(
-    "overall quality style tone humor humour depth detail details grammar language logic format formatting structure "
-    "content spelling length readability accuracy clarity truth facts factual safety harm harmless helpful honest "
-    "correct coherent fluent relevant complete concise".split()
-) | {word for name in CRITERIA for word in name.split("-")}
+_STATISTICS: Final = frozenset({
+    "mean", "avg", "average", "median", "mode", "std", "stdev", "stddev", "sd",
+    "sem", "se", "var", "variance", "count", "counts", "n", "num", "number",
+    "total", "sum", "min", "max", "minimum", "maximum", "range", "low", "high",
+    "lower", "upper", "ci", "p", "value", "values", "quantile", "percentile", "agreement",
+    "alpha", "kappa",
+})  # fmt: skip
+_OF_ONE_LABEL: Final = frozenset({
+    "label", "labels", "score", "scores", "rating", "ratings", "grade", "grades", "annotation",
+    "annotations", "answer", "annotator", "annotators", "rater", "raters", "worker", "user", "id",
+    "uid", "uuid", "name", "person", "time", "timestamp", "date", "duration", "confidence",
+    "weight", "comment", "reason", "text", "source", "scale",
+})  # fmt: skip
+_CRITERIA: Final = {word for name in CRITERIA for word in name.split("-")} | {
+    "overall", "quality", "style", "tone", "humor", "humour", "depth", "detail", "details",
+    "grammar", "language", "logic", "format", "formatting", "structure", "content", "spelling", "length",
+    "readability", "accuracy", "clarity", "truth", "facts", "factual", "safety", "harm", "harmless",
+    "helpful", "honest", "correct", "coherent", "fluent", "relevant", "complete", "concise",
+}  # fmt: skip
 # Names of qualities end so, and names of people seldom do.
 _OF_A_QUALITY: Final = re.compile(r".{2,}(ness|ity|ence|ance|ency|ancy|tion|sion|ment|acy|ism|ability|ibility)")
 _FEW: Final = 10  # scores that a count may be kept of: "0" to "10"
@@ -103,8 +108,8 @@ def _people(value: Any, record: Record, field: str) -> list[Any]:
         return [value]
     if objects := [each for each in value if isinstance(each, Mapping)]:
         raise LabelError(
-            f"the label in field {field!r} is a list of objects ({names(objects[0])}): say which of their fields is the "
-            f"label, {_named(field, objects[0])}"
+            f"the label in field {field!r} is a list of objects ({names(objects[0])}): say which of their fields is "
+            f"the label, {_named(field, objects[0])}"
         )
     return value
 

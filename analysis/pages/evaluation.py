@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES, Agreement
+from lager_onnx.analysis.evaluation.tables import notes
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.labels.read import LabelledRecord
-from lager_onnx.analysis.pages.html import page, plot, table, text
+from lager_onnx.analysis.pages.html import page, plot, sentence, table, text
 from lager_onnx.models.layers import LENSES
 from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
@@ -42,14 +43,12 @@ def evaluation_page(
 
 
 def _figures(agreements: Sequence[Agreement]) -> str:
-    header = ["part", "records", "method", *FIGURES, "distinct scores", "LAGER leads by"]
-    return table(
-        header,
-        [
-            [row.part, row.records, row.method, *row.figures.values(), row.distinct, row.lead or ""]
-            for row in agreements
-        ],
-    )
+    header = ["part", "records", "groups", "method", *FIGURES, "distinct scores", "LAGER leads by"]
+    cells = [
+        [row.part, row.records, row.groups, row.method, *row.figures.values(), row.distinct, row.lead or ""]
+        for row in agreements
+    ]
+    return "\n".join([table(header, cells), *map(sentence, notes(agreements))])
 
 
 def _layers(data: Labelled, stored: Array) -> Figure:

@@ -38,6 +38,11 @@ def text(content: str) -> str:
     return f"<pre>{html.escape(content)}</pre>"
 
 
+def sentence(content: str) -> str:
+    """A paragraph."""
+    return f"<p>{html.escape(content)}</p>"
+
+
 def plot(figure: Figure) -> str:
     """A figure as SVG."""
     file = io.StringIO()

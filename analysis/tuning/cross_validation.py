@@ -8,7 +8,7 @@ import numpy as np
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES
 from lager_onnx.analysis.evaluation.methods import Method, as_graded
-from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.evaluation.metrics import LEAST_GROUPS, Interval, Resamples
 from lager_onnx.analysis.labels.groups import Rows, group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.learned import Learn
@@ -41,7 +41,8 @@ class Estimate:
 
     def describe(self, records: int, groups: int, folds: int) -> str:
         """A table and a sentence for people."""
-        lines = [f"{records} labels, {groups} groups, {folds} folds; 95% intervals by resampling groups", ""]
+        intervals = "95% intervals by resampling groups" if groups >= LEAST_GROUPS else "too few groups for intervals"
+        lines = [f"{records} labels, {groups} groups, {folds} folds; {intervals}", ""]
         lines.append(f"{'':20s}" + "".join(f"{name:26s}" for name in SHOWN.values()).rstrip())
         for method, figures in self.table.items():
             cells = "".join(f"{figures.get(name, '')!s:26s}" for name in SHOWN)
@@ -49,6 +50,10 @@ class Estimate:
         verdict = "Tuning helps" if self.helps else "Tuning brings nothing that can be told from chance"
         if self.gain.high < 0:
             verdict = "Tuning does harm"
+        if groups < LEAST_GROUPS:
+            verdict = (
+                f"What tuning brings cannot be told from {groups} groups ({LEAST_GROUPS} are needed for intervals)"
+            )
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 

@@ -154,7 +154,7 @@ def test_a_dotted_name_goes_into_objects(record: dict[str, Any], field: str, exp
 
 @pytest.mark.parametrize("label", [[7, 1], {"annotator_1": 7, "annotator_2": 1}, 7, "0.5"])
 def test_every_person_s_label_must_be_on_the_scale(label: Any) -> None:
-    with pytest.raises(LabelError, match="record 0: the label .* is out of the judge's scale 1 to 5"):
+    with pytest.raises(LabelError, match=r"record 0: the label .* is out of the judge's scale 1 to 5"):
         as_labelled([{"instruction": "q", "response": "r", "human_score": label}], SCALE)
 
 
