@@ -4,6 +4,7 @@ Shapes: R = 2 (L + 1) rows (the embedding and L layers, raw and normed), K score
 such as records.
 """
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -94,9 +95,8 @@ def without_noise(scores: Numbers, width: float) -> Array:
     order = np.argsort(given, kind="stable")
     ordered, most = given[order], NOISE * width
     begins = np.diff(ordered, prepend=-np.inf) > most
-    starts = np.flatnonzero(begins)
-    ends = np.append(starts[1:], len(ordered))
-    for start, end in zip(starts, ends, strict=True):
+    bounds = np.append(np.flatnonzero(begins), len(ordered))
+    for start, end in pairwise(bounds.tolist()):
         while ordered[end - 1] - ordered[start] > most:
             start += int(np.searchsorted(ordered[start:end], ordered[start] + most, side="right"))  # noqa: PLW2901
             begins[start] = True

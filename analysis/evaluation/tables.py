@@ -35,8 +35,9 @@ def as_text(agreements: Sequence[Agreement]) -> str:
 
 
 def notes(agreements: Sequence[Agreement]) -> list[str]:
-    """Return a sentence for each kind of figure that is not there."""
-    found = []
+    """Return what must be said of the figures: which are too good, and which are not there."""
+    whole = [row for row in agreements if row.part == "all" and row.seen]
+    found = [f"WARNING: {row.seen.describe(row.method)}." for row in whole if row.seen]
     if any(row.groups < LEAST_GROUPS for row in agreements):
         found.append(f"No intervals where there are fewer than {LEAST_GROUPS} groups: label more responses.")
     if any(not math.isfinite(figure.value) for row in agreements for figure in row.figures.values()):
@@ -54,12 +55,12 @@ def as_csv(agreements: Sequence[Agreement]) -> str:
     file = io.StringIO()
     names = [f"{name}{end}" for name in (*FIGURES, "lead") for end in ("", "_low", "_high")]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["part", "records", "groups", "method", "distinct", *names])
+    writer.writerow(["part", "records", "groups", "method", "distinct", "seen", *names])
     for row in agreements:
         numbers: list[float | None] = []
         for interval in (*(row.figures[name] for name in FIGURES), row.lead):
             numbers += _numbers(interval).values() if interval else [None] * 3
-        writer.writerow([visible(row.part), row.records, row.groups, row.method, row.distinct, *numbers])
+        writer.writerow([visible(row.part), row.records, row.groups, row.method, row.distinct, _seen(row), *numbers])
     return file.getvalue()
 
 
@@ -76,9 +77,16 @@ def _plain(row: Agreement) -> dict[str, object]:
         "groups": row.groups,
         "method": row.method,
         "distinct": row.distinct,
+        "seen": _seen(row),
+        "seen_groups": row.seen.groups if row.seen else 0,
         **{name: _numbers(row.figures[name]) for name in FIGURES},
         "lead": _numbers(row.lead) if row.lead else None,
     }
+
+
+def _seen(row: Agreement) -> int:
+    """How many of the records the method was tuned or calibrated on."""
+    return row.seen.records if row.seen else 0
 
 
 def _numbers(interval: Interval) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """Splits records so that those of one group stay together."""
 
 import json
-import numbers
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +26,7 @@ def group_name(value: Any) -> str | None:
         value = value.tolist()  # NumPy's
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, numbers.Real) and value == value // 1:
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     if isinstance(value, list | tuple | dict):
         return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
