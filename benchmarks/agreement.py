@@ -17,9 +17,9 @@ from lager_onnx.models.spec import JudgeSpec
 Prompts = list[list[int]]
 Scores = Mapping[str, Sequence[float]]  # "lager", "expectation": (prompts,)
 
-# Mean difference over all prompts, as a share of the scale's width. Seen with SmolLM2-135M (BENCHMARKS.md, "differs by",
-# over 4): 2e-4 in 32 bits, of llama.cpp, whose cache has 16; 1.6% where arithmetic is in 16 bits; 2.7% in 8; 5% in 4, and
-# 8% of the eight long prompts alone.
+# Mean difference over all prompts, as a share of the scale's width. Seen with SmolLM2-135M (BENCHMARKS.md, "differs
+# by", over 4): 2e-4 in 32 bits, of llama.cpp, whose cache has 16; 1.6% where arithmetic is in 16 bits; 2.7% in 8; 5% in
+# 4, and 8% of the eight long prompts alone.
 TOLERANCES: Final = {"fp32": 5e-4, "bf16": 0.05, "int8": 0.05, "int4": 0.1}
 _PRECISIONS: Final = {"f32": "fp32", "q8_0": "int8", "q4_0": "int4", "graph": "fp32", "procedure": "bf16"}
 _CONSTANT: Final = 1e-5  # of the scale's width: what no weights say of all prompts

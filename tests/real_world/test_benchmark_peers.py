@@ -45,7 +45,7 @@ def measured(
 
     def run(name: str) -> dict[str, Any]:
         scripts["measure"].main(name, str(judge), str(tiny_checkpoint), str(prompts), str(reference), "1")
-        return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+        return json.loads(capsys.readouterr().out)
 
     return run
 

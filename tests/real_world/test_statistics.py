@@ -66,7 +66,7 @@ class NoisyEngine:
 
     def write(self, texts: Sequence[Text]) -> Iterator[Any]:
         self.asked += [text.prompt for text in texts]
-        return self._engine.write(texts)  # type: ignore[no-any-return]
+        return self._engine.write(texts)
 
 
 @pytest.fixture(params=["cores", "batches"])
@@ -76,7 +76,7 @@ def noisy(request: pytest.FixtureRequest, tiny_judge: Path) -> Judge:
         judge._engine.close()
         session = open_session(tiny_judge / "model.onnx", device="cpu").session
         judge._engine = BatchEngine([session], "CPUExecutionProvider", batch_tokens=128)
-    judge._engine = NoisyEngine(judge._engine)  # type: ignore[assignment]
+    judge._engine = NoisyEngine(judge._engine)
     return judge
 
 
@@ -121,24 +121,28 @@ def test_what_is_kept_of_a_run_is_bounded() -> None:
     assert asked == 101  # 99 and 98 are known, 0 is forgotten
 
 
+def _score(number: float) -> Outputs:
+    return {"score": np.array([number], np.float32)}
+
+
 def test_a_repeat_that_is_under_way_is_not_forgotten() -> None:
     """Two windows are under way at once: what the second one waits for may not be dropped meanwhile."""
     repeats = Repeats(most_bytes=1)
     first, second = (repeats.once([Prepared([1]), Prepared([n])]) for n in (2, 3))
-    found = list(repeats.shared(first[1], [{"score": np.float32([1])}, {"score": np.float32([2])}]))
-    found += repeats.shared(second[1], [None, {"score": np.float32([3])}])
+    found = list(repeats.shared(first[1], [_score(1), _score(2)]))
+    found += repeats.shared(second[1], [None, _score(3)])
     assert [float(each["score"][0]) for each in found if isinstance(each, dict)] == [1, 2, 1, 3]
 
 
 def test_feedback_is_written_once_for_the_same_record(writing_judge: Path) -> None:
     judge = Judge.load(writing_judge, device="cpu", threads=2)
-    judge._engine = NoisyEngine(judge._engine)  # type: ignore[assignment]
-    for options in ({}, {"samples": 2, "temperature": 1.0}):
-        grades = judge.score(records(TEXTS[:5]), reasoning=Reasoning(max_tokens=4, **options))
+    judge._engine = NoisyEngine(judge._engine)
+    for reasoning in (Reasoning(max_tokens=4), Reasoning(max_tokens=4, samples=2, temperature=1.0)):
+        grades = judge.score(records(TEXTS[:5]), reasoning=reasoning)
         assert (grades[4].feedback, grades[4].score) == (grades[0].feedback, grades[0].score)
-        alone = judge.score(records(["good"]), reasoning=Reasoning(max_tokens=4, **options))
+        alone = judge.score(records(["good"]), reasoning=reasoning)
         assert alone[0].feedback == grades[0].feedback  # as if it were the only one
-    assert len(judge._engine.asked) == 4 + 1 + 2 * (4 + 1)  # type: ignore[attr-defined]
+    assert len(judge._engine.asked) == 4 + 1 + 2 * (4 + 1)
 
 
 def test_scores_that_differ_by_noise_are_equal() -> None:
@@ -262,7 +266,7 @@ def test_every_output_says_that_there_is_no_interval(tiny_judge: Path, tmp_path:
 
 def test_twelve_copies_of_a_record_say_nothing(tiny_judge: Path) -> None:
     judge = Judge.load(tiny_judge, device="cpu")
-    judge._engine = NoisyEngine(judge._engine)  # type: ignore[assignment]
+    judge._engine = NoisyEngine(judge._engine)
     same = [RECORD | {"human_score": number % 5 + 1} for number in range(12)]
     for row in evaluate(judge, same, resamples=20):
         assert math.isnan(row.figures["spearman"].value)
