@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from lager_onnx.analysis.depth.cut import cut
     from lager_onnx.analysis.evaluation.evaluate import compare, evaluate
     from lager_onnx.analysis.inspect import describe
+    from lager_onnx.analysis.labels.overlap import overlap
     from lager_onnx.analysis.pages.layers import inspect_page
     from lager_onnx.analysis.tuning.tune import tune
 
-__all__ = ["compare", "cut", "describe", "evaluate", "inspect_page", "tune"]
+__all__ = ["compare", "cut", "describe", "evaluate", "inspect_page", "overlap", "tune"]
 
 _HOME = {
     "compare": "evaluation.evaluate",
@@ -26,6 +27,7 @@ _HOME = {
     "describe": "inspect",
     "evaluate": "evaluation.evaluate",
     "inspect_page": "pages.layers",
+    "overlap": "labels.overlap",
     "tune": "tuning.tune",
 }
 

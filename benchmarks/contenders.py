@@ -110,8 +110,8 @@ def _load(judge: Path, checkpoint: str, threads: int, dtype: str):
 
     torch.set_num_threads(threads)
     where = peers.hugging_face(checkpoint, judge.parent / "peers")
-    model = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype)).eval()
-    return model, JudgeSpec.load(judge)
+    found = AutoModelForCausalLM.from_pretrained(where, dtype=getattr(torch, dtype), output_loading_info=True)
+    return peers.loaded_whole(found).eval(), JudgeSpec.load(judge)
 
 
 def _transformers(judge: Path, checkpoint: str, threads: int, dtype: str) -> Grade:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from peers import hugging_face
+from peers import hugging_face, loaded_whole
 
 from lager_onnx.models.spec import GRAPH_FILE
 from lager_onnx.runtime.engines.base import Engine
@@ -68,7 +68,8 @@ def layers(judges: Path, checkpoint: str, threads: int, prompts: Callable[[], li
             from lager_onnx.export import export_judge  # noqa: PLC0415
 
             whole = hugging_face(checkpoint, judges / "peers")
-            AutoModelForCausalLM.from_pretrained(whole, num_hidden_layers=depth).save_pretrained(cut)
+            found = AutoModelForCausalLM.from_pretrained(whole, num_hidden_layers=depth, output_loading_info=True)
+            loaded_whole(found).save_pretrained(cut)
             AutoTokenizer.from_pretrained(whole).save_pretrained(cut)
             export_judge(cut, judge, verify_judge=False)
         figures.append(seconds(open_engine(judge / GRAPH_FILE, device="cpu", threads=threads), prompts))

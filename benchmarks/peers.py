@@ -8,9 +8,10 @@ None of them shows hidden states, so they give the expectation score of the last
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -150,17 +151,39 @@ def one_by_one(logits: Callable[[list[int]], Logits]) -> LastLogits:
 
 
 def hugging_face(checkpoint: str, folder: Path) -> Path:
-    """The checkpoint as a directory in Hugging Face format."""
+    """The checkpoint as a directory in Hugging Face format, with all its weights in float32."""
     where = folder / "checkpoint"
     if not where.exists():
-        from lager_onnx.export.checkpoint import load_checkpoint  # noqa: PLC0415
+        import torch  # noqa: PLC0415
 
-        loaded = load_checkpoint(checkpoint)
-        loaded.model.save_pretrained(where)
-        loaded.tokenizer.save_pretrained(where)
-        config = json.loads((where / "config.json").read_text())
-        (where / "config.json").write_text(json.dumps({**config, "_name_or_path": ""}, indent=2))
+        from lager_onnx.export.checkpoint import load_checkpoint  # noqa: PLC0415
+        from lager_onnx.export.skeleton import whole_model  # noqa: PLC0415
+
+        loaded, half = load_checkpoint(checkpoint), folder / "checkpoint.partial"
+        # What is loaded has no weights: every parameter is one zero, of any shape.
+        whole_model(loaded.model, loaded.tensors, torch.float32).save_pretrained(half)
+        loaded.tokenizer.save_pretrained(half)
+        config = json.loads((half / "config.json").read_text())
+        (half / "config.json").write_text(json.dumps({**config, "_name_or_path": ""}, indent=2))
+        half.rename(where)
     return where
+
+
+def loaded_whole(found: tuple[Any, Mapping[str, Any]], *, made: Container[str] = ()) -> Any:
+    """Return the model of `from_pretrained(..., output_loading_info=True)`.
+
+    Args:
+        found: what it returns.
+        made: parameters that no checkpoint has.
+
+    Raises:
+        ValueError: transformers has made up other parameters, which it only warns of.
+    """
+    model, about = found
+    lost = [name for kind in ("missing_keys", "mismatched_keys") for name in about[kind] if name not in made]
+    if lost or about["error_msgs"]:
+        raise ValueError(f"{len(lost)} parameters are not in the checkpoint, {lost[:3]}: this would be another model")
+    return model
 
 
 def _make_openvino(spec: JudgeSpec, checkpoint: str, file: Path, *, eight_bits: bool) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from agreement import write_reference
 from ceiling import ceilings
 from contenders import CONTENDERS, REFERENCE
 from growth import growth
@@ -75,6 +76,8 @@ def measure(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Contenders in turn, `rounds` times; the first time of each makes what it needs and does not count."""
     files = {name: judges / "peers" / f"prompts-{number}.json" for number, name in enumerate(("all", "some"))}
+    reference = judges / "peers" / "reference.json"
+    write_reference(checkpoint, judges / "fp32", sets, reference)
     files["all"].write_text(json.dumps(sets))
     files["some"].write_text(json.dumps({MANY: sets[MANY]}))
     for number in range(-1, rounds):
@@ -85,7 +88,7 @@ def measure(
             file = files["some" if name == REFERENCE or number < 0 else "all"]
             if number < 0 and (name == REFERENCE or name.startswith("transformers")):
                 continue
-            command = [sys.executable, FOLDER / "measure.py", name, judge, checkpoint, file, threads]
+            command = [sys.executable, FOLDER / "measure.py", name, judge, checkpoint, file, reference, threads]
             line = run(name, list(map(str, command)))
             if number >= 0:
                 yield name, json.loads(line)

@@ -28,6 +28,7 @@ from typing import Any
 
 import click
 import httpx2
+from peers import loaded_whole
 from tqdm import tqdm
 
 from lager_onnx import Judge
@@ -179,7 +180,8 @@ def classifier(checkpoint: Path, folder: Path) -> None:
     where = {"pretrained_model_name_or_path": str(checkpoint.parent), "gguf_file": checkpoint.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    model = AutoModelForSequenceClassification.from_pretrained(**where, num_labels=5)
+    found = AutoModelForSequenceClassification.from_pretrained(**where, num_labels=5, output_loading_info=True)
+    model = loaded_whole(found, made={"score.weight"})
     model.config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+from peers import loaded_whole
 
 PROMPT, TOKENS, ROUNDS, MANY = 300, 128, 3, 8
 Write = Callable[[list[list[int]]], int]
@@ -92,7 +93,8 @@ def transformers(file: str, threads: int) -> Write:
 
     torch.set_num_threads(threads)
     path = Path(file)
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.bfloat16).eval()
+    options = {"gguf_file": path.name, "dtype": torch.bfloat16, "output_loading_info": True}
+    model = loaded_whole(AutoModelForCausalLM.from_pretrained(path.parent, **options)).eval()
 
     def write(prompts: list[list[int]]) -> int:
         ids = torch.tensor(prompts)

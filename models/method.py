@@ -4,7 +4,8 @@ Shapes: R = 2 (L + 1) rows (the embedding and L layers, raw and normed), K score
 such as records.
 """
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,11 @@ from lager_onnx.models.calibration import Calibration
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.intp]
+
+
+# Of the scale's width: scores that differ by less are the same. Measured is a quarter of it at most: 2.4e-6 in float32
+# and 1.0e-6 in int8, for SmolLM2-135M, between one core and two and between packed and unpacked weights.
+NOISE: Final = 1e-5
 
 
 def softmax(logits: Numbers) -> Array:
@@ -71,6 +77,31 @@ def move(probabilities: Numbers, values: Numbers, targets: Numbers) -> Array:
     moved = np.einsum("nk,nkj->nj", p, np.maximum(np.minimum(up, down), 0))
     found: Array = np.empty_like(moved)
     found[:, order] = moved
+    return found
+
+
+def without_noise(scores: Numbers, width: float) -> Array:
+    """Return scores (n,) of which those that differ by noise alone are equal: ties, in ranks and correlations.
+
+    In their order, a score belongs to the one before it where they differ by less than `NOISE` of the scale's width,
+    and all that belong together become their lowest. A chain that is wider than this is cut into pieces that are not,
+    so that many scores, close to one another, do not become one.
+
+    Args:
+        scores: in the units of the scale.
+        width: of the scale, from its lowest to its highest value.
+    """
+    given = np.asarray(scores, np.float64)
+    order = np.argsort(given, kind="stable")
+    ordered, most = given[order], NOISE * width
+    begins = np.diff(ordered, prepend=-np.inf) > most
+    bounds = np.append(np.flatnonzero(begins), len(ordered))
+    for start, end in pairwise(bounds.tolist()):
+        while ordered[end - 1] - ordered[start] > most:
+            start += int(np.searchsorted(ordered[start:end], ordered[start] + most, side="right"))  # noqa: PLW2901
+            begins[start] = True
+    found = np.empty_like(given)
+    found[order] = ordered[begins][np.cumsum(begins) - 1]
     return found
 
 

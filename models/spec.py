@@ -12,6 +12,7 @@ from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.decode import decode
 from lager_onnx.models.errors import JudgeFolderError, LagerError
 from lager_onnx.models.layers import LENSES, Row, rows_of
+from lager_onnx.models.learned_from import LearnedFrom
 from lager_onnx.models.precisions import Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.template import Template
@@ -122,6 +123,7 @@ class JudgeSpec:
         context_length: most tokens that the judge can read.
         vocabulary: number of tokens that the embedding knows; ids from there on cannot be read.
         calibration: what the graph does to LAGER's score before it gives it; None for nothing.
+        learned_from: the records that weights or calibration were learned from; None where nothing was.
         source: checkpoint, architecture, model type and what else tells where it came from.
         versions: packages that made it.
         writing: how it writes feedback before it grades; None where it cannot.
@@ -147,6 +149,7 @@ class JudgeSpec:
     arithmetic: Precision = "fp32"
     layers_cut: int = 0
     calibration: Calibration | None = None
+    learned_from: LearnedFrom | None = None
     writing: Writing | None = None
     parity: Parity | None = None
     agreement: Agreement | None = None
@@ -185,8 +188,9 @@ class JudgeSpec:
     def to_json(self) -> str:
         """The text of `judge.json`."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION} | dataclasses.asdict(self)
-        if self.writing is None:
-            del content["writing"]
+        for name in ("writing", "learned_from"):
+            if content[name] is None:
+                del content[name]
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def for_graph(self) -> dict[str, Any]:

@@ -17,16 +17,17 @@ from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.as_grade import as_grade, mean_grade
 from lager_onnx.runtime.batching import windows
-from lager_onnx.runtime.engines.base import Engine, Outputs
+from lager_onnx.runtime.engines.base import Engine
 from lager_onnx.runtime.engines.open import open_judge_engine
 from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
-from lager_onnx.runtime.grade import Feedback, Grade
+from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
 from lager_onnx.runtime.prepared import Prepared, Record, prepare, reported, tell
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records.record import as_record, record_or_error
 from lager_onnx.runtime.records.tables import records_of
+from lager_onnx.runtime.repeats import Found, Repeats
 
 
 @dataclass(frozen=True)
@@ -251,14 +252,16 @@ class Judge:
         """Grades records as they come, in order; never raises for a record, but yields its error.
 
         An error in the place of a record is handed through. With `fail_fast`, an error is yielded before anything that
-        follows it is graded. Fields that are given on purpose and not read are logged once: those in `told` were
-        logged before, and others are added to it.
+        follows it is graded. The same prompt is graded once, and its records have the same grade to the bit; see
+        `Repeats`. Fields that are given on purpose and not read are logged once: those in `told` were logged before,
+        and others are added to it.
         """
+        repeats = Repeats()
         started: deque[Iterator[Grade | RecordError]] = deque()
         limit = batch_tokens or self._engine.batch_tokens
         prepared = reported(prepare(self._encoder, records), set() if told is None else told)
         for window in windows(prepared, limit, end_at_errors=fail_fast):
-            started.append(self._start(window, batch_tokens))
+            started.append(self._start(window, batch_tokens, repeats))
             # While one window is graded, the next is read and tokenised; behind an error nothing is.
             while len(started) > (0 if fail_fast and window[-1].error else 1):
                 yield from started.popleft()
@@ -272,16 +275,20 @@ class Judge:
 
         For whoever feeds a judge: records that are submitted while others are graded keep its cores busy.
         """
-        return self._start(list(reported(prepare(self._encoder, records), self._submitted)), batch_tokens)
+        window = list(reported(prepare(self._encoder, records), self._submitted))
+        return self._start(window, batch_tokens, Repeats())
 
-    def _start(self, window: list[Prepared], batch_tokens: int | None) -> Iterator[Grade | RecordError]:
-        if self.reasoning is None:
-            return self._finish(window, self._engine.submit([prepared.ids for prepared in window], batch_tokens))
-        return self._finish(window, FeedbackWriter(self._encoder, self.reasoning).write(self._engine, window))
-
-    def _finish(
-        self, window: list[Prepared], graded: Iterable[Outputs | list[tuple[Outputs, Feedback]] | RecordError | None]
+    def _start(
+        self, window: list[Prepared], batch_tokens: int | None, repeats: Repeats
     ) -> Iterator[Grade | RecordError]:
+        asked, slots = repeats.once(window)
+        if self.reasoning is None:
+            found: Iterable[Found | None] = self._engine.submit([prepared.ids for prepared in asked], batch_tokens)
+        else:
+            found = FeedbackWriter(self._encoder, self.reasoning).write(self._engine, asked)
+        return self._finish(window, repeats.shared(slots, found))
+
+    def _finish(self, window: list[Prepared], graded: Iterable[Found | None]) -> Iterator[Grade | RecordError]:
         for prepared, outputs in zip(window, graded, strict=True):
             if prepared.error is not None:
                 yield prepared.error

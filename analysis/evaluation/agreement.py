@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from lager_onnx.analysis.evaluation.methods import Method
 from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
 from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.labels.overlap import Overlap
 from lager_onnx.models.method import pearson
 
 Figure = Callable[[Method, Labelled], Callable[[Rows], float]]  # prepared once, for many resamples of the rows
@@ -32,6 +34,18 @@ FIGURES: Final[dict[str, Figure]] = {
 }
 
 
+class Seen(Protocol):
+    """How many of some records a method was tuned or calibrated on; None for none."""
+
+    def __call__(self, name: str, rows: Rows) -> Overlap | None:
+        """Of the method's name and the numbers of the records."""
+
+
+def nothing_seen(name: str, rows: Rows) -> Overlap | None:  # noqa: ARG001 - a `Seen`
+    """Of methods that were not tuned."""
+    return None
+
+
 @dataclass(frozen=True)
 class Agreement:
     """One method on one part of the records.
@@ -41,16 +55,20 @@ class Agreement:
         records: how many.
         method: its name.
         figures: of `FIGURES`, with intervals.
-        distinct: number of different scores.
+        groups: how many; with fewer than `LEAST_GROUPS`, figures have no interval.
+        distinct: number of different scores; those that differ by noise alone count as one.
+        seen: how much of the part the method was tuned or calibrated on; None for nothing.
         lead: Spearman of the method that leads the table less this one's, on the same resamples; None for itself.
     """
 
     part: str
     records: int
+    groups: int
     method: str
     figures: dict[str, Interval]
     distinct: int
     lead: Interval | None
+    seen: Overlap | None = None
 
 
 def agreements(
@@ -61,6 +79,7 @@ def agreements(
     *,
     leader: str,
     resamples: int = 1000,
+    seen: Seen = nothing_seen,
 ) -> list[Agreement]:
     """Compares methods with the labels, over all records and over every part of them.
 
@@ -71,6 +90,7 @@ def agreements(
         parts: for each field to split by, its value in every record; fields with one value only are passed over.
         leader: name of the method that others are compared with.
         resamples: of the bootstrap.
+        seen: how many of some records a method was tuned or calibrated on.
     """
     every = np.arange(len(data.labels))
     rows = {"all": every}
@@ -80,14 +100,22 @@ def agreements(
             rows |= {f"{field}={value}": every[named == value] for value in sorted(set(values))}
     found = []
     for part, chosen in tqdm(rows.items(), unit=" parts", disable=None, leave=False):
-        drawn = Resamples.of_groups([groups[int(row)] for row in chosen], resamples)
+        of_part = [groups[int(row)] for row in chosen]
+        drawn = Resamples.of_groups(of_part, resamples)
         some = data.at(chosen)
-        found += _compare(part, methods_of(chosen), some, drawn, leader)
+        known = partial(seen, rows=chosen)
+        found += _compare(part, len(set(of_part)), methods_of(chosen), some, drawn, leader, known)
     return found
 
 
 def _compare(
-    part: str, methods: Sequence[Method], data: Labelled, resamples: Resamples, leader: str
+    part: str,
+    groups: int,
+    methods: Sequence[Method],
+    data: Labelled,
+    resamples: Resamples,
+    leader: str,
+    seen: Callable[[str], Overlap | None],
 ) -> list[Agreement]:
     sampled = {
         method.name: {name: resamples.sample(figure(method, data)) for name, figure in FIGURES.items()}
@@ -98,6 +126,6 @@ def _compare(
         figures = {name: figure.interval for name, figure in sampled[method.name].items()}
         ahead = (sampled[leader]["spearman"] - sampled[method.name]["spearman"]).interval
         lead = None if method.name == leader else ahead
-        distinct = len(np.unique(np.round(method.scores, 6)))
-        found.append(Agreement(part, len(data.labels), method.name, figures, distinct, lead))
+        distinct = len(np.unique(method.scores))
+        found.append(Agreement(part, len(data.labels), groups, method.name, figures, distinct, lead, seen(method.name)))
     return found

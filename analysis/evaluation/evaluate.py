@@ -6,15 +6,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from lager_onnx.analysis.evaluation.agreement import Agreement, agreements
+from lager_onnx.analysis.evaluation.agreement import Agreement, Seen, agreements, nothing_seen
 from lager_onnx.analysis.evaluation.methods import Method, as_graded, best_layer, methods
-from lager_onnx.analysis.labels.groups import Rows
+from lager_onnx.analysis.labels.groups import Rows, group_name
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
+from lager_onnx.analysis.labels.overlap import Overlap, overlap_of, seen
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
 from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.cure import Notice
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import spearman
+from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.values import is_missing, names, visible
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import as_record
@@ -22,6 +24,7 @@ from lager_onnx.runtime.records import as_record
 logger = logging.getLogger(__name__)
 
 JUDGE: Final = "LAGER as stored"
+CALIBRATED: Final = "LAGER calibrated"
 BY: Final = ("dataset", "criterion")
 
 
@@ -50,7 +53,8 @@ def evaluate(
         resamples: of the bootstrap behind the intervals, which draws whole groups.
 
     Returns:
-        One agreement a part and method, the judge's being called `LAGER as stored`.
+        One agreement a part and method, the judge's being called `LAGER as stored`. Where the judge was tuned on some
+        of the records, `seen` says how many, and a warning is logged.
 
     Raises:
         LabelError: a label is missing, no number, or out of the judge's scale.
@@ -61,6 +65,7 @@ def evaluate(
     return beside_baselines(
         labelled_logits(judge, rows), [row.group for row in rows], stored, _parts(rows, by),
         calibration=judge.spec.calibration, ablations=ablations, resamples=resamples,
+        seen=_seen(dict.fromkeys((JUDGE, CALIBRATED), judge.spec), rows),
     )  # fmt: skip
 
 
@@ -91,6 +96,7 @@ def compare(
         RecordError: a record that one of them cannot grade; says which.
     """
     found: dict[str, Method] = {}
+    specs: dict[str, JudgeSpec] = {}
     rows: list[LabelledRecord] = []
     first: Labelled | None = None
     for name, judge in judges:
@@ -100,12 +106,13 @@ def compare(
         first = first or data
         if set(data.values) != set(first.values):
             raise LabelError(f"{name} grades on another scale than {next(iter(found))}: compare judges of one scale")
+        specs[name] = judge.spec
         found[name] = as_graded(name, data, np.asarray(judge.spec.layer_weights), judge.spec.calibration)
     if first is None:
         raise LabelError("there is no judge to compare")
     return agreements(
         lambda chosen: [method.at(chosen) for method in found.values()], first, [row.group for row in rows],
-        _parts(rows, by), leader=next(iter(found)), resamples=resamples,
+        _parts(rows, by), leader=next(iter(found)), resamples=resamples, seen=_seen(specs, rows),
     )  # fmt: skip
 
 
@@ -118,6 +125,7 @@ def beside_baselines(
     calibration: Calibration | None = None,
     ablations: bool = False,
     resamples: int = 1000,
+    seen: Seen = nothing_seen,
 ) -> list[Agreement]:
     """The same as `evaluate`, of layer logits.
 
@@ -129,22 +137,41 @@ def beside_baselines(
         calibration: the judge's, if it has one.
         ablations: see `methods`.
         resamples: of the bootstrap.
+        seen: see `agreements`.
     """
 
     def read(chosen: Rows) -> list[Method]:
         some = data.at(chosen)
         return [*methods(some, stored, calibration, ablations=ablations), best_layer(some, spearman)]
 
-    return agreements(read, data, groups, parts, leader=JUDGE, resamples=resamples)
+    return agreements(read, data, groups, parts, leader=JUDGE, resamples=resamples, seen=seen)
+
+
+def _seen(specs: Mapping[str, JudgeSpec], rows: Sequence[LabelledRecord]) -> Seen:
+    """How many of some records each of the methods was tuned on; warns where it is any."""
+    known, groups = {name: seen(spec, rows) for name, spec in specs.items()}, [row.group for row in rows]
+    for name, of_records in known.items():
+        if name != CALIBRATED and (warning := overlap_of(specs[name], groups, of_records).describe(name)):
+            logger.warning("%s", warning)
+
+    def of(name: str, rows: Rows) -> Overlap | None:
+        if name not in known or not known[name][rows].any():
+            return None
+        return overlap_of(specs[name], [groups[row] for row in rows], known[name][rows])
+
+    return of
 
 
 def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
-    """Values by which records are split; fields that were asked for and that no record has are logged."""
+    """Values by which records are split; those without one are a part of their own, whose value is empty.
+
+    Fields that were asked for and that no record has are logged.
+    """
     every = [as_record(row.record).everything for row in rows]
     for field in by:
         if field not in BY or tuple(by) != BY:
             _report_absent(field, every)
-    return {field: [str(record.get(field, "")) for record in every] for field in by}
+    return {field: [group_name(record.get(field)) or "" for record in every] for field in by}
 
 
 def _report_absent(field: str, records: Sequence[Mapping[str, Any]]) -> None:

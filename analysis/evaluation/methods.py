@@ -8,7 +8,7 @@ import numpy as np
 from lager_onnx.analysis.labels.groups import Rows
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.models.calibration import Calibration
-from lager_onnx.models.method import aggregate, calibrated_score, expected_score, move, softmax
+from lager_onnx.models.method import aggregate, calibrated_score, expected_score, move, softmax, without_noise
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Method:
 
     Attributes:
         name: of the method.
-        scores: (records,), in the units of the scale.
+        scores: (records,), in the units of the scale; those that differ by noise alone are equal.
         probabilities: P(s), (records, K).
     """
 
@@ -90,4 +90,5 @@ def weighted(
         maximum: the likeliest score, not the expected one.
     """
     p = aggregate(weights, softmax(data.logits)) if probabilities else softmax(aggregate(weights, data.logits))
-    return Method(name, data.values[p.argmax(axis=-1)] if maximum else expected_score(p, data.values), p)
+    scores = data.values[p.argmax(axis=-1)] if maximum else expected_score(p, data.values)
+    return Method(name, without_noise(scores, np.ptp(data.values)), p)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,11 @@ from lager_onnx.analysis.labels.groups import Rows, rows_by_group
 from lager_onnx.models.method import codes, pearson, ranks
 
 Array = npt.NDArray[np.float64]
+
+# With n groups there are C(2n - 1, n) different resamples: 3 of two groups, 126 of five, 92,378 of ten. The interval's
+# ends are the 25th of a thousand from either side; with fewer than ten groups these are a handful of resamples.
+LEAST_GROUPS: Final = 10
+_MOST_WITHOUT: Final = 0.05  # of the resamples may have no figure: with more, they could hide both tails
 
 
 def spearman_of_rows(scores: Array, labels: Array) -> Callable[[Rows], float]:
@@ -56,14 +62,29 @@ def calibration_error(probabilities: Array, labels: Array, values: Array, *, bin
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95% bootstrap interval."""
+    """A figure with its 95% bootstrap interval.
+
+    Attributes:
+        value: NaN where the figure does not exist, such as a correlation of scores that are all the same.
+        low, high: NaN where there is no interval: fewer than `LEAST_GROUPS` groups, or a figure that many resamples do
+            not have.
+    """
 
     value: float
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval; with too few groups there is none, and `low` and `high` are NaN."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        if not np.isfinite(self.value):
+            return "none"
+        return (
+            f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})" if self.known else f"{self.value:.3f} (no interval)"
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,7 @@ class Resamples:
 
     Attributes:
         rows: how many rows there are.
-        drawn: row numbers of every resample; a row may come several times.
+        drawn: row numbers of every resample; a row may come several times. None with fewer than `LEAST_GROUPS` groups.
     """
 
     rows: int
@@ -80,8 +101,9 @@ class Resamples:
 
     @classmethod
     def of_groups(cls, groups: Sequence[str], number: int = 1000, *, seed: int = 0) -> "Resamples":
-        """Draws `number` resamples; each has as many groups as there are."""
+        """Draw `number` resamples; each has as many groups as there are. With too few groups, none is drawn."""
         parts = [np.asarray(part, dtype=np.intp) for part in rows_by_group(groups).values()]
+        number = number if len(parts) >= LEAST_GROUPS else 0
         random = np.random.default_rng(seed)
         picks = (random.integers(0, len(parts), len(parts)) for _ in range(number))
         return cls(len(groups), tuple(np.concatenate([parts[pick] for pick in picked]) for picked in picks))
@@ -103,12 +125,19 @@ class Sampled:
     value: float
     drawn: Array
 
+    @property
+    def error(self) -> float:
+        """Standard error; NaN without resamples."""
+        known = self.drawn[np.isfinite(self.drawn)]
+        return float(known.std()) if known.size else float("nan")
+
     def __sub__(self, other: "Sampled") -> "Sampled":
         return Sampled(self.value - other.value, self.drawn - other.drawn)
 
     @property
     def interval(self) -> Interval:
-        """Percentile interval. Resamples where the figure is NaN are left out."""
+        """Percentile interval; NaN without resamples, and where many of them do not have the figure."""
         known = self.drawn[np.isfinite(self.drawn)]
-        low, high = np.percentile(known, [2.5, 97.5]) if known.size else (np.nan, np.nan)
+        enough = known.size and known.size >= (1 - _MOST_WITHOUT) * self.drawn.size and np.isfinite(self.value)
+        low, high = np.percentile(known, [2.5, 97.5]) if enough else (np.nan, np.nan)
         return Interval(self.value, float(low), float(high))

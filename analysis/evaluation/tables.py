@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES, Agreement
-from lager_onnx.analysis.evaluation.metrics import Interval
+from lager_onnx.analysis.evaluation.metrics import LEAST_GROUPS, Interval
 from lager_onnx.models.values import visible
 
 _NAME, _WIDTH = 40, 22  # characters of a method's name, and of a figure
@@ -21,6 +22,8 @@ def as_text(agreements: Sequence[Agreement]) -> str:
         for row in rows:
             if not lines:
                 heading = f"{visible(part)}, {row.records} records"
+                if row.groups < LEAST_GROUPS:
+                    heading += f", {row.groups} groups"
                 lines = [
                     f"{heading:{_NAME}s}" + "".join(f"{name:{_WIDTH}s}" for name in FIGURES) + f"{'distinct':10s}lead"
                 ]
@@ -28,41 +31,62 @@ def as_text(agreements: Sequence[Agreement]) -> str:
             lead = _short(row.lead) if row.lead else ""
             lines.append(f"  {row.method:{_NAME - 2}s}{cells}{row.distinct:<10d}{lead}".rstrip())
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *notes(agreements)])
+
+
+def notes(agreements: Sequence[Agreement]) -> list[str]:
+    """Return what must be said of the figures: which are too good, and which are not there."""
+    whole = [row for row in agreements if row.part == "all" and row.seen]
+    found = [f"WARNING: {row.seen.describe(row.method)}." for row in whole if row.seen]
+    if any(row.groups < LEAST_GROUPS for row in agreements):
+        found.append(f"No intervals where there are fewer than {LEAST_GROUPS} groups: label more responses.")
+    if any(not math.isfinite(figure.value) for row in agreements for figure in row.figures.values()):
+        found.append("none: the figure does not exist, since all scores or all labels are the same.")
+    return found
 
 
 def as_json(agreements: Sequence[Agreement]) -> str:
-    """A list of objects, one a part and method; intervals are objects with value, low, high (null for NaN)."""
+    """A list of objects, one a part and method; figures are objects with value, low, high, null where there is none."""
     return json.dumps([_plain(agreement) for agreement in agreements], indent=2)
 
 
 def as_csv(agreements: Sequence[Agreement]) -> str:
-    """One line a part and method."""
+    """One line a part and method; what there is not is empty."""
     file = io.StringIO()
     names = [f"{name}{end}" for name in (*FIGURES, "lead") for end in ("", "_low", "_high")]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["part", "records", "method", "distinct", *names])
+    writer.writerow(["part", "records", "groups", "method", "distinct", "seen", *names])
     for row in agreements:
-        numbers: list[float | str] = []
+        numbers: list[float | None] = []
         for interval in (*(row.figures[name] for name in FIGURES), row.lead):
-            numbers += [interval.value, interval.low, interval.high] if interval else [""] * 3
-        writer.writerow([visible(row.part), row.records, row.method, row.distinct, *numbers])
+            numbers += _numbers(interval).values() if interval else [None] * 3
+        writer.writerow([visible(row.part), row.records, row.groups, row.method, row.distinct, _seen(row), *numbers])
     return file.getvalue()
 
 
 def _short(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f},{interval.high:.3f}]"
+    if not math.isfinite(interval.value):
+        return "none"
+    return f"{interval.value:.3f}" + (f" [{interval.low:.3f},{interval.high:.3f}]" if interval.known else "")
 
 
 def _plain(row: Agreement) -> dict[str, object]:
     return {
         "part": row.part,
         "records": row.records,
+        "groups": row.groups,
         "method": row.method,
         "distinct": row.distinct,
+        "seen": _seen(row),
+        "seen_groups": row.seen.groups if row.seen else 0,
         **{name: _numbers(row.figures[name]) for name in FIGURES},
         "lead": _numbers(row.lead) if row.lead else None,
     }
+
+
+def _seen(row: Agreement) -> int:
+    """How many of the records the method was tuned or calibrated on."""
+    return row.seen.records if row.seen else 0
 
 
 def _numbers(interval: Interval) -> dict[str, float | None]:

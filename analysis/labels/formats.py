@@ -1,14 +1,16 @@
 """Labelled data in the forms in which it is published, as plain records with `human_score`, `group` and `dataset`."""
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
-from lager_onnx.models.cure import Cure
+from lager_onnx.analysis.labels.groups import group_name
+from lager_onnx.analysis.labels.label import label_of, ratings_of
 from lager_onnx.models.errors import LabelError
-from lager_onnx.models.values import is_missing, names, visible
+from lager_onnx.models.values import is_missing, names
+
+__all__ = ["DATA_FORMATS", "HELPSTEER_ATTRIBUTES", "LABEL_FIELDS", "DataFormat", "label_of"]
 
 DataFormat = Literal["plain", "prometheus", "helpsteer", "biggen", "reference"]
 Record = Mapping[str, Any]
@@ -53,7 +55,7 @@ def prometheus(record: Record) -> Iterator[Record]:
         "response": sections["response to evaluate"],
         **({"reference": reference} if reference else {}),
         "rubric": {"question": question, "descriptions": dict(_SCORE_LINE.findall(rubric))},
-        "human_score": label_of(record, "human_score" if "human_score" in record else "gpt4_score"),
+        "human_score": ratings_of(record, "human_score" if "human_score" in record else "gpt4_score"),
         "group": f"{sections['the instruction to evaluate']}\0{sections['response to evaluate']}",
         "dataset": "prometheus",
     }
@@ -67,7 +69,7 @@ def helpsteer(record: Record) -> Iterator[Record]:
     prompt, response = _text(record, "prompt"), _text(record, "response")
     for attribute, question in HELPSTEER_ATTRIBUTES.items():
         try:
-            label: float | LabelError = label_of(record, attribute) + 1
+            label: list[float] | LabelError = [rating + 1 for rating in ratings_of(record, attribute)]
         except LabelError as error:
             label = error
         yield {
@@ -95,32 +97,38 @@ def biggen(record: Record) -> Iterator[Record]:
     yield {
         "instruction": prompt,
         "response": _text(record, "response"),
-        **({"reference": record["reference_answer"]} if record.get("reference_answer") else {}),
+        **({} if is_missing(record.get("reference_answer")) else {"reference": record["reference_answer"]}),
         "rubric": {
             "question": _text(rubric, "criteria"),
             "descriptions": {str(score): _text(rubric, f"score{score}_description") for score in _SCORES},
         },
         "human_score": _rated(record, "human_score"),
-        "group": str(record.get("id") or prompt),
+        "group": group_name(record.get("id")) or prompt,
         "dataset": "biggen",
-        **({"capability": str(record["capability"])} if record.get("capability") else {}),
+        **({} if is_missing(record.get("capability")) else {"capability": str(record["capability"])}),
     }
 
 
-def _rated(record: Record, field: str) -> float:
-    """A label of BiGGen-Bench, where -1 stands for none."""
-    label = label_of(record, field)
-    if label == -1:
+def _rated(record: Record, field: str) -> list[float]:
+    """Labels of BiGGen-Bench, where -1 stands for none."""
+    ratings = [rating for rating in ratings_of(record, field) if rating != -1]
+    if not ratings:
         raise LabelError(f"field {field!r} is -1: nobody has rated this record")
-    return label
+    return ratings
 
 
 def reference(record: Record) -> Iterator[Record]:
     """The reference repository's own lines: a finished `user_prompt` and its `score`."""
     prompt = _text(record, "user_prompt")
-    yield {"prompt": prompt, "human_score": label_of(record, "score"), "group": prompt, "dataset": "reference"}
+    yield {"prompt": prompt, "human_score": ratings_of(record, "score"), "group": prompt, "dataset": "reference"}
 
 
+# The field that holds the label in its published form; HelpSteer's records have five.
+LABEL_FIELDS: Final[dict[DataFormat, str]] = {
+    "prometheus": "human_score",
+    "biggen": "human_score",
+    "reference": "score",
+}
 DATA_FORMATS: Final[dict[DataFormat, Callable[[Record], Iterator[Record]]]] = {
     "plain": plain,
     "prometheus": prometheus,
@@ -137,48 +145,3 @@ def _text(record: Record, field: str) -> str:
     if not isinstance(value, str):
         raise LabelError(f"field {field!r} is {type(value).__name__}, not text")
     return value.strip()
-
-
-def label_of(record: Record, field: str) -> float:
-    """The number in a field, or the mean of those of several people: a list, or an object from person to number.
-
-    A list may be written as text, as CSV has it; people who gave no label do not count.
-
-    Raises:
-        LabelError: the field is missing, or holds something else.
-    """
-    value = record.get(field)
-    people = _people(value)
-    given = [each for each in people if not is_missing(each)]
-    if not given:
-        raise LabelError(
-            f"no label in field {field!r}; the record has {names(record)}",
-            Cure(
-                command="add it, or name another field with --label",
-                python="add it, or name another field by label=",
-            ),
-        )
-    try:
-        label = sum(map(_number, given)) / len(given)
-    except (TypeError, ValueError, OverflowError):
-        label = math.nan
-    if not math.isfinite(label):
-        raise LabelError(f"the label {visible(repr(value)[:80])} in field {field!r} is not a number")
-    return label
-
-
-def _people(value: Any) -> list[Any]:
-    """The labels of a field, one a person."""
-    if isinstance(value, str) and value.strip().startswith(("[", "{")):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return [value]
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _number(value: Any) -> float:
-    """A number, or its text as CSV has it."""
-    return math.nan if isinstance(value, bool) else float(value)

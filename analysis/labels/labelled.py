@@ -11,7 +11,7 @@ from lager_onnx.analysis.labels.layer_cache import UngradableError, feedback_pat
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords
 from lager_onnx.models.errors import LabelError, RecordError
 from lager_onnx.models.layers import Lens, Row, layers_of, rows_of, uniform_weights
-from lager_onnx.models.method import lager_score
+from lager_onnx.models.method import lager_score, without_noise
 from lager_onnx.runtime.files import cache_folder
 from lager_onnx.runtime.judge import Judge
 
@@ -56,8 +56,8 @@ class Labelled:
         return Labelled(self.logits[records], self.labels[records], self.values)
 
     def scores(self, weights: Array) -> Array:
-        """LAGER scores under other layer weights, (records,)."""
-        return lager_score(weights, self.logits, self.values)
+        """LAGER scores under other layer weights, (records,); those that differ by noise alone are equal."""
+        return without_noise(lager_score(weights, self.logits, self.values), np.ptp(self.values))
 
 
 def labelled_logits(judge: Judge, rows: Sequence[LabelledRecord], folder: Path | None = None) -> Labelled:

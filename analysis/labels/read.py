@@ -1,10 +1,13 @@
 """Reads what people said of responses."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from lager_onnx.analysis.labels.formats import DATA_FORMATS, DataFormat, label_of
+from lager_onnx.analysis.labels.formats import DATA_FORMATS, LABEL_FIELDS, DataFormat
+from lager_onnx.analysis.labels.groups import group_name
+from lager_onnx.analysis.labels.label import ratings_of, value_at
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.question import ASKING
 from lager_onnx.models.scale import Scale
@@ -15,6 +18,7 @@ from lager_onnx.runtime.records.record import with_criterion
 from lager_onnx.runtime.records.tables import records_of
 
 OnError = Literal["stop", "skip"]
+LABEL: Final = "human_score"  # where nobody names another field
 _SHOWN: Final = 10  # reasons in a message
 
 
@@ -61,7 +65,7 @@ def read_labelled(
     scale: Scale,
     *,
     data: DataFormat = "plain",
-    field: str = "human_score",
+    field: str = LABEL,
     criterion: str | None = None,
     on_error: OnError = "stop",
 ) -> LabelledRecords:
@@ -73,7 +77,7 @@ def read_labelled(
         source: file, or "-" for standard input.
         scale: of the judge.
         data: form in which the records are published; see `formats`.
-        field: that holds the label, a number or a list of numbers; of plain records.
+        field: that holds the label, a number or a list of numbers, or a dotted name such as `human_score.mean`.
         criterion: for records that name neither criterion nor rubric.
         on_error: "stop" at a row without a usable label, or "skip" it.
 
@@ -85,11 +89,11 @@ def read_labelled(
         source = Source(source)
     found = LabelledRecords([], [])
     for row in read_rows(source):
-        for record in _records(row, data):
+        for record in _records(row, data, field):
             try:
                 if isinstance(record, LagerError):
                     raise record
-                label_field = field if data == "plain" else "human_score"
+                label_field = field if data == "plain" else LABEL
                 found.rows.append(_labelled(row.where, record, label_field, scale, criterion, source.fields))
             except (LabelError, RecordError) as error:
                 if on_error == "stop":
@@ -106,7 +110,7 @@ def as_labelled(
     records: LabelledRecords | Iterable[Mapping[str, Any]],
     scale: Scale,
     *,
-    field: str = "human_score",
+    field: str = LABEL,
     fields: Mapping[str, str] | None = None,
 ) -> LabelledRecords:
     """Labelled records that are in memory already, as `read_labelled` reads them from a file.
@@ -134,15 +138,24 @@ def as_labelled(
     return found
 
 
-def _records(row: Row, data: DataFormat) -> Iterator[Mapping[str, Any] | LagerError]:
+def _records(row: Row, data: DataFormat, field: str) -> Iterator[Mapping[str, Any] | LagerError]:
     """The records that a row is, in its published form; an error in the place of what cannot be read."""
     if row.error:
         yield row.error
         return
     try:
-        yield from DATA_FORMATS[data](row.record)
+        yield from DATA_FORMATS[data](_with_label(row.record, data, field))
     except LabelError as error:
         yield error
+
+
+def _with_label(record: Mapping[str, Any], data: DataFormat, field: str) -> Mapping[str, Any]:
+    """A record in a published form, with the label of a named field where that form has its own."""
+    if data == "plain" or field == LABEL:
+        return record
+    if data not in LABEL_FIELDS:
+        raise LabelError(f"field {field!r} cannot be the label of {data}'s records, each of which has several")
+    return {**record, LABEL_FIELDS[data]: value_at(record, field)}
 
 
 def _labelled(
@@ -157,19 +170,24 @@ def _labelled(
     every = judged.everything
     if isinstance(every.get(field), LabelError):
         raise every[field]
-    label = label_of(every, field)
-    if not min(scale.values) <= label <= max(scale.values):
-        raise LabelError(
-            f"the label {label:g} in field {field!r} is out of the judge's scale "
-            f"{min(scale.values):g} to {max(scale.values):g}"
-        )
+    ratings = ratings_of(every, field)
+    for rating in ratings:
+        if not min(scale.values) <= rating <= max(scale.values):
+            raise LabelError(
+                f"the label {rating:g} in field {field!r} is out of the judge's scale "
+                f"{min(scale.values):g} to {max(scale.values):g}"
+            )
     if asked := [name for name in ASKING if not is_missing(judged.get(name))]:
         raise LabelError(
             f"field '{asked[0]}' asks on another scale than the judge's, on which its label is: take it out"
         )
-    return LabelledRecord(where, judged, label, str(every.get("group") or _graded_text(as_shown(judged)) or where))
+    group = group_name(every.get("group"))
+    if group is None:
+        group = "\0" + (_graded_text(as_shown(judged)) or where)  # no name that anybody gives begins so
+    return LabelledRecord(where, judged, math.fsum(ratings) / len(ratings), group)
 
 
 def _graded_text(record: Mapping[str, Any]) -> str:
     """What records of one response have in common; "" where only the fields of a user's own template are there."""
-    return "\0".join(str(record[name]) for name in ("instruction", "response", "prompt") if record.get(name))
+    texts = [record.get(name) for name in ("instruction", "response", "prompt")]
+    return "\0".join(str(text) for text in texts if not is_missing(text))

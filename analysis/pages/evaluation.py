@@ -7,12 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES, Agreement
+from lager_onnx.analysis.evaluation.tables import notes
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.labels.read import LabelledRecord
-from lager_onnx.analysis.pages.html import page, plot, table, text
+from lager_onnx.analysis.pages.html import page, plot, sentence, table, text
 from lager_onnx.models.layers import LENSES
 from lager_onnx.models.method import codes, ranks, spearman
 from lager_onnx.models.spec import JudgeSpec
+from lager_onnx.models.values import is_missing
 from lager_onnx.runtime.records.layouts import as_shown
 
 _DISAGREEMENTS: Final = 10
@@ -43,14 +45,12 @@ def evaluation_page(
 
 
 def _figures(agreements: Sequence[Agreement]) -> str:
-    header = ["part", "records", "method", *FIGURES, "distinct scores", "LAGER leads by"]
-    return table(
-        header,
-        [
-            [row.part, row.records, row.method, *row.figures.values(), row.distinct, row.lead or ""]
-            for row in agreements
-        ],
-    )
+    header = ["part", "records", "groups", "method", *FIGURES, "distinct scores", "LAGER leads by"]
+    cells = [
+        [row.part, row.records, row.groups, row.method, *row.figures.values(), row.distinct, row.lead or ""]
+        for row in agreements
+    ]
+    return "\n".join([table(header, cells), *map(sentence, notes(agreements))])
 
 
 def _layers(data: Labelled, stored: Array) -> Figure:
@@ -91,7 +91,8 @@ def _disagreements(rows: Sequence[LabelledRecord], data: Labelled, scores: Array
     boxes = []
     for row in worst:
         record = as_shown(rows[row].record)
-        shown = str(record.get("response") or record.get("prompt") or "")[:_SHOWN]
+        texts = [record.get(name) for name in ("response", "prompt") if not is_missing(record.get(name))]
+        shown = str(texts[0] if texts else "")[:_SHOWN]
         heading = f"{rows[row].where}: label {data.labels[row]:g}, LAGER {scores[row]:.2f}"
         boxes.append(text(f"{heading}\n{record.get('criterion', '')}\n\n{shown}"))
     return "\n".join(boxes)

@@ -51,6 +51,11 @@ def texts(named: Mapping[str, str], most: int) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
+def sentence(content: str) -> str:
+    """Return a paragraph."""
+    return f"<p>{html.escape(content)}</p>"
+
+
 def plot(figure: Figure) -> str:
     """A figure as SVG."""
     file = io.StringIO()

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, eye, hstack
 
+from lager_onnx.analysis.evaluation.metrics import LEAST_GROUPS
 from lager_onnx.analysis.labels.groups import Rows, group_folds, rows_by_group
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.learned import Learned
@@ -48,7 +49,8 @@ def fit_calibration(
 ) -> Calibration:
     """The rising line with corners that misses labels least, in absolute error; or, but for a trace, their median.
 
-    The median it is unless a line misses less on groups that it has not seen, by two standard errors at least.
+    The median it is unless a line misses less on groups that it has not seen, by two standard errors at least, of
+    `LEAST_GROUPS` groups at least.
 
     Args:
         scores: (records,).
@@ -72,7 +74,7 @@ def _beats_median(
     learned_from: Callable[[Rows], Array], labels: Array, groups: Sequence[str], lowest: float, highest: float
 ) -> bool:
     members = rows_by_group(groups)
-    if len(members) < _FOLDS:
+    if len(members) < LEAST_GROUPS:
         return False
     gained = np.empty(len(labels))
     for train, test in group_folds(groups, _FOLDS):

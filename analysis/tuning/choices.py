@@ -11,6 +11,7 @@ from lager_onnx.analysis.tuning.recipes import Fit, recipe
 from lager_onnx.models.layers import Lens
 from lager_onnx.models.method import spearman
 
+UNIFORM: Final = "uniform"
 _BAND: Final = 3  # neighbouring layers: one alone is found by chance too easily
 _DEPTHS: Final = 8  # to choose from
 
@@ -59,7 +60,7 @@ def _best_of(lens: Lens, parts: Callable[[int], list[slice]]) -> Fit:
 
 
 CHOICES: Final = (
-    Choice("uniform", lambda data, _: data.uniform()),
+    Choice(UNIFORM, lambda data, _: data.uniform()),
     Choice("uniform, norm", lambda data, _: data.uniform("norm")),
     Choice("a band of layers", band("raw")),
     Choice("a band of layers, norm", band("norm")),

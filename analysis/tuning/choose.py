@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from lager_onnx.analysis.evaluation.metrics import Interval, Resamples, spearman_of_rows
+from lager_onnx.analysis.evaluation.metrics import LEAST_GROUPS, Interval, Resamples, spearman_of_rows
 from lager_onnx.analysis.labels.groups import group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
 from lager_onnx.analysis.tuning.choices import CHOICES, Choice
@@ -23,7 +23,8 @@ def choose(data: Labelled, groups: Sequence[str], choices: Sequence[Choice] = CH
     """Takes the way that leads the first one, uniform weights, by most, if that can be told from chance.
 
     Every way is learned on four of five folds and ranks the responses of the fifth; ranks, since ways that differ from
-    fold to fold give scores of other sizes. With fewer groups than folds, the first is taken.
+    fold to fold give scores of other sizes. With fewer than `LEAST_GROUPS` groups nothing can be told from chance, and
+    the first is taken.
 
     Args:
         data: layer logits and labels.
@@ -31,7 +32,7 @@ def choose(data: Labelled, groups: Sequence[str], choices: Sequence[Choice] = CH
         choices: ways, the one first that is kept where nothing is better.
     """
     first = choices[0]
-    if len(set(groups)) < _FOLDS:
+    if len(set(groups)) < LEAST_GROUPS:
         return Learned(first.fit(data, groups), how=first.name, fit=first.fit)
     resamples = Resamples.of_groups(groups, _RESAMPLES)
     sampled = {
@@ -43,7 +44,7 @@ def choose(data: Labelled, groups: Sequence[str], choices: Sequence[Choice] = CH
     for choice in choices[1:]:
         lead = sampled[choice.name] - sampled[first.name]
         leads[choice.name] = lead.interval
-        if lead.value > most and lead.value > _SURE * np.nanstd(lead.drawn):
+        if lead.value > most and lead.value > _SURE * lead.error:
             best, most = choice, lead.value
     return Learned(best.fit(data, groups), how=best.name, leads=leads, fit=best.fit)
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from lager_onnx.analysis.evaluation.agreement import FIGURES
 from lager_onnx.analysis.evaluation.methods import Method, as_graded
-from lager_onnx.analysis.evaluation.metrics import Interval, Resamples
+from lager_onnx.analysis.evaluation.metrics import LEAST_GROUPS, Interval, Resamples
 from lager_onnx.analysis.labels.groups import Rows, group_folds
 from lager_onnx.analysis.labels.labelled import Array, Labelled
+from lager_onnx.analysis.labels.overlap import Overlap
 from lager_onnx.analysis.tuning.learned import Learn
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.method import codes, ranks
@@ -28,11 +29,13 @@ class Estimate:
             stored", where the judge's weights are not uniform) the figures of `SHOWN` with intervals; of the labels'
             median, what is left without any judge, the error alone.
         gain: Spearman of tuned less that of the best of the others, on the same resamples. Spearman is of ranks among
-            the records of a fold.
+            the records of a fold. "as stored" is not among the others where it was learned from some of these records.
+        known: how many of the records the stored weights were learned from.
     """
 
     table: dict[str, dict[str, Interval]]
     gain: Interval
+    known: Overlap | None = None
 
     @property
     def helps(self) -> bool:
@@ -41,19 +44,36 @@ class Estimate:
 
     def describe(self, records: int, groups: int, folds: int) -> str:
         """A table and a sentence for people."""
-        lines = [f"{records} labels, {groups} groups, {folds} folds; 95% intervals by resampling groups", ""]
+        intervals = "95% intervals by resampling groups" if groups >= LEAST_GROUPS else "too few groups for intervals"
+        lines = [f"{records} labels, {groups} groups, {folds} folds; {intervals}", ""]
         lines.append(f"{'':20s}" + "".join(f"{name:26s}" for name in SHOWN.values()).rstrip())
         for method, figures in self.table.items():
             cells = "".join(f"{figures.get(name, '')!s:26s}" for name in SHOWN)
             lines.append(f"{method:20s}{cells}".rstrip())
+        if "as stored" in self.table and self.known and self.known.records:
+            lines += ["", f"{self.known.describe('as stored')}"]
         verdict = "Tuning helps" if self.helps else "Tuning brings nothing that can be told from chance"
         if self.gain.high < 0:
             verdict = "Tuning does harm"
+        if groups < LEAST_GROUPS:
+            verdict = (
+                f"What tuning brings cannot be told from {groups} groups ({LEAST_GROUPS} are needed for intervals)"
+            )
         return "\n".join([*lines, "", f"{verdict}: Spearman changes by {self.gain}"])
 
 
-def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Learn, folds: int) -> Estimate:
+def estimate(
+    data: Labelled, groups: Sequence[str], stored: Array, learn: Learn, folds: int, known: Overlap | None = None
+) -> Estimate:
     """Cross-validates `learn` over groups.
+
+    Args:
+        data: layer logits and labels.
+        groups: of every record.
+        stored: the judge's layer weights, (2 (L + 1),).
+        learn: what is estimated.
+        folds: of the cross-validation.
+        known: how many of the records the stored weights were learned from.
 
     Raises:
         LabelError: labels are all the same, or there are fewer groups than folds.
@@ -72,13 +92,14 @@ def estimate(data: Labelled, groups: Sequence[str], stored: Array, learn: Learn,
         }
         for method in methods
     }
-    agreement = {name: figures["spearman"] for name, figures in sampled.items() if name in ("uniform", "as stored")}
+    others = ("uniform",) if known and known.records else ("uniform", "as stored")
+    agreement = {name: figures["spearman"] for name, figures in sampled.items() if name in others}
     other = max(agreement.values(), key=lambda figure: np.nan_to_num(figure.value, nan=-1))
     table = {name: {key: figure.interval for key, figure in figures.items()} for name, figures in sampled.items()}
     if calibrated:
         constant = _left_out_medians(data, groups, folds)
         table[MEDIAN] = {"mae": resamples.sample(FIGURES["mae"](constant, data)).interval}
-    return Estimate(table, (sampled["tuned"]["spearman"] - other).interval)
+    return Estimate(table, (sampled["tuned"]["spearman"] - other).interval, known)
 
 
 def left_out(data: Labelled, groups: Sequence[str], learn: Learn, folds: int, *, seed: int = 0) -> list[Method]:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from lager_onnx.analysis.labels.labelled import Array, Labelled
-from lager_onnx.models.method import aggregate, expected_score
+from lager_onnx.models.method import NOISE, aggregate, expected_score
 
 Distance = Literal["mae", "mse", "correlation"]
 
@@ -64,10 +64,10 @@ def _squared(score: Array, labels: Array) -> tuple[Array, Array]:
 
 
 def _correlation(score: Array, labels: Array) -> tuple[Array, Array]:
-    """1 - r, the same for every record; 1 where all scores or all labels are the same."""
+    """1 - r, the same for every record; 1 where all scores (but for noise) or all labels are the same."""
     of_score, of_label = score - score.mean(), labels - labels.mean()
     spreads = np.sqrt((of_score**2).mean()), np.sqrt((of_label**2).mean())
-    if not all(spreads):
+    if spreads[0] <= NOISE * np.ptp(labels) or not spreads[1]:
         return np.ones_like(score), np.zeros_like(score)
     of_score, of_label = of_score / spreads[0], of_label / spreads[1]
     r = (of_score * of_label).mean()

@@ -8,8 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
+from lager_onnx.analysis.labels.overlap import learned_from, overlap_of, seen
 from lager_onnx.analysis.labels.read import LabelledRecords, as_labelled
 from lager_onnx.analysis.tuning.calibrate import calibrated
+from lager_onnx.analysis.tuning.choices import UNIFORM
 from lager_onnx.analysis.tuning.choose import choose
 from lager_onnx.analysis.tuning.cross_validation import Estimate, estimate
 from lager_onnx.analysis.tuning.learned import Learn, Learned
@@ -18,6 +20,7 @@ from lager_onnx.analysis.tuning.recipes import Recipe, recipe
 from lager_onnx.analysis.tuning.write_weights import reweigh
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import LabelError
+from lager_onnx.models.learned_from import LearnedFrom
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.judge import Judge
 
@@ -31,6 +34,8 @@ class Tuned:
         estimate: what tuning brings on responses that it has not seen.
         records, groups, folds: of the labels, and of the cross-validation.
         origin: how the weights came about, for `judge.json`.
+        learned_from: digests of the labelled texts, for `judge.json`; None where uniform weights are kept and nothing
+            is calibrated.
     """
 
     learned: Learned
@@ -39,6 +44,7 @@ class Tuned:
     groups: int
     folds: int
     origin: str
+    learned_from: LearnedFrom | None = None
 
     def describe(self) -> str:
         """What each way brings, the estimate as a table, and a sentence."""
@@ -56,7 +62,7 @@ class Tuned:
         """Writes the judge with what was learned, in place or to `target`; its large weights are not written again."""
         return reweigh(
             Path(judge_dir), self.learned.weights.tolist(), self.origin, calibration=self.learned.calibration,
-            target=Path(target) if target else None, overwrite=overwrite,
+            learned_from=self.learned_from, target=Path(target) if target else None, overwrite=overwrite,
         )  # fmt: skip
 
 
@@ -104,7 +110,8 @@ def tune(
     data, groups = labelled_logits(judge, rows), [row.group for row in rows]
     options = {key: value for key, value in (("alpha", alpha), ("distance", distance)) if value is not None}
     learn = _learner(recipe_name, epochs, calibrate=calibrate, **options)
-    found = estimate(data, groups, np.asarray(judge.spec.layer_weights), learn, folds)
+    known = overlap_of(judge.spec, groups, seen(judge.spec, rows))
+    found = estimate(data, groups, np.asarray(judge.spec.layer_weights), learn, folds, known)
     origin = f"tuned on {len(rows)} labels of {name}, recipe {recipe_name}"
     origin += "".join(f", {key} {value}" for key, value in options.items())
     learned = learn(data, groups)
@@ -112,7 +119,9 @@ def tune(
         origin += f": {learned.how}"
     if learned.calibration:
         learned = replace(learned, calibration=replace(learned.calibration, origin=f"{len(rows)} labels of {name}"))
-    return Tuned(learned, found, len(rows), len(set(groups)), folds, origin)
+    learns = learned.how != UNIFORM or learned.calibration is not None
+    of = learned_from(judge.spec, rows) if learns else None
+    return Tuned(learned, found, len(rows), len(set(groups)), folds, origin, of)
 
 
 def _learner(recipe_name: Recipe | Literal["choose"], epochs: int, *, calibrate: bool, **options: Any) -> Learn:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from lager_onnx.analysis.tuning.calibration_graph import set_calibration
 from lager_onnx.models.calibration import Calibration
+from lager_onnx.models.learned_from import LearnedFrom
 from lager_onnx.models.spec import CARD_FILE, GRAPH_FILE, SPEC_FILE, JudgeSpec
 from lager_onnx.runtime.folder import read_spec
 from lager_onnx.runtime.graph_file import write_spec
@@ -24,6 +25,7 @@ def reweigh(
     origin: str,
     *,
     calibration: Calibration | None = None,
+    learned_from: LearnedFrom | None = None,
     target: Path | None = None,
     overwrite: bool = False,
 ) -> JudgeSpec:
@@ -37,6 +39,7 @@ def reweigh(
         weights: 2 (L + 1) numbers.
         origin: how they came about, for `judge.json`.
         calibration: of the scores under these weights, if any.
+        learned_from: the records that both were learned from, if any.
         target: folder to write; the judge's own by default.
         overwrite: replace a judge at `target`.
 
@@ -56,6 +59,7 @@ def reweigh(
             layer_weights=tuple(float(weight) for weight in np.asarray(weights, dtype=np.float32)),
             weights_origin=origin,
             calibration=calibration,
+            learned_from=learned_from,
         )
         if calibrated:
             model = ir.load(judge_dir / GRAPH_FILE)

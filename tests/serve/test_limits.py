@@ -198,7 +198,8 @@ def test_requests_at_once_are_counted_and_right(server: Server) -> None:
     before = waiting(server, "graded_records")
     with ThreadPoolExecutor(20) as pool:
         got = list(pool.map(lambda record: server.post("/v1/score", record).json()["score"], records))
-    assert got == [alone[number % 9] for number in range(40)]
+    assert got == pytest.approx([alone[number % 9] for number in range(40)], abs=1e-4)  # beside others, noise differs
+    assert len({round(score, 3) for score in alone}) == 9
     assert waiting(server, "graded_records") == before + 40
     assert 'lager_requests_total{path="/v1/score",status="200"}' in server.get("/metrics").text
 

@@ -23,7 +23,8 @@ JUDGE_DIR = click.argument("judge_dir", type=PATH)
 LABEL = click.option(
     "--label",
     default="human_score",
-    help="Field that holds the label: a number on the judge's scale, or a list of them, one a person.",
+    help="Field that holds the label: a number on the judge's scale, or a list of them, one a person. A dotted name "
+    "goes into an object: human_score.mean.",
 )
 DATA = click.option(
     "--data",
