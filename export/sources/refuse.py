@@ -38,7 +38,8 @@ def refuse_files(folder: Path, gguf: str | None) -> None:
             f"{folder} is a LoRA or PEFT adapter of {base!r}, or holds one ({_ADAPTER}): merge it first, with "
             "AutoPeftModelForCausalLM.from_pretrained(...).merge_and_unload().save_pretrained(...), and export that"
         )
-    if gguf is None and not any(file for pattern in _TOKENISERS for file in folder.glob(pattern)):
+    has_tokeniser = any(file for pattern in _TOKENISERS for file in folder.glob(pattern))
+    if gguf is None and (folder / "config.json").exists() and not has_tokeniser:
         raise CheckpointError(
             f"{folder} holds no tokenizer.json, so its texts cannot become tokens: copy it from the checkpoint that "
             "this one was made from"
