@@ -21,6 +21,7 @@ from lager_onnx.runtime.jobs.loop import Result, grade_all
 from lager_onnx.runtime.jobs.results import feedback_fields
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.lock import try_lock
+from lager_onnx.runtime.records.record import as_record
 
 Array = npt.NDArray[np.float32]
 
@@ -152,6 +153,8 @@ def _key(judge: Judge, records: Sequence[Mapping[str, Any]]) -> str:
     about += [spec.template.text, spec.chat.before, spec.chat.after, spec.chat.answer_prefix, judge.provider]
     about += [asdict(judge.reasoning)] if judge.reasoning else []
     key.update(json.dumps(about).encode())
-    for record in records:
-        key.update(hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).digest())
+    for record in map(as_record, records):
+        named = sorted(record.asked)  # decides how the fields are read
+        said = json.dumps([dict(record), named] if named else dict(record), sort_keys=True, default=str)
+        key.update(hashlib.sha256(said.encode()).digest())
     return key.hexdigest()[:32]

@@ -11,6 +11,7 @@ from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_
 from lager_onnx.models.learned_from import LearnedFrom, digest
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.judge import Judge
+from lager_onnx.runtime.records.layouts import as_shown
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def seen(spec: JudgeSpec, rows: Sequence[LabelledRecord]) -> npt.NDArray[np.bool
     if spec.learned_from is None:
         return np.zeros(len(rows), bool)
     known = spec.learned_from.digests
-    return np.array([digest(row.record, spec.template) in known for row in rows], bool)
+    return np.array([digest(as_shown(row.record), spec.template) in known for row in rows], bool)
 
 
 def learned_from(spec: JudgeSpec, rows: Sequence[LabelledRecord]) -> LearnedFrom:
     """Return what a judge that learns from these records keeps of them."""
-    return LearnedFrom.of(digest(row.record, spec.template) for row in rows)
+    return LearnedFrom.of(digest(as_shown(row.record), spec.template) for row in rows)
