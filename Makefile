@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test coverage test-integrations test-edge test-containers lint check test-cuda check-cuda-placement test-cpus test-attack export-at-size alignment bench clean
+.PHONY: demo test coverage test-integrations test-edge test-containers lint check test-cuda check-cuda-placement test-cpus test-attack test-real-world export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -54,6 +54,10 @@ test-cuda: $(VENV)/.installed
 # 200 kills, 10,000 random inputs, 1,000 mutated judges: about three minutes.
 test-attack: $(VENV)/.installed
 	ATTACK=full $(BIN)/pytest tests/attack -s --timeout 3600
+
+# Checkpoints, files, clients and labels as people have them; a part of `make test`.
+test-real-world: $(VENV)/.installed
+	$(BIN)/pytest tests/real_world
 
 # What onnxruntime's CUDA provider does with judges, on stubs of CUDA where there is no GPU; downloads 300 MB, needs gcc.
 check-cuda-placement: $(VENV)/.installed $(VENV)-gpu/.installed
