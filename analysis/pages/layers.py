@@ -11,9 +11,9 @@ from lager_onnx.analysis.pages.html import page, plot, text, texts
 from lager_onnx.models.layers import LENSES
 from lager_onnx.models.method import Array, expected_score, softmax
 from lager_onnx.models.spec import JudgeSpec
-from lager_onnx.models.values import is_missing
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.jobs.results import strict_json
+from lager_onnx.runtime.records.layouts import as_shown
 
 _SHOWN: Final = 700  # characters of a text that are shown at once
 _LABEL: Final = 14  # characters of a choice under its column
@@ -44,8 +44,8 @@ def inspect_page(
 
 def _texts(spec: JudgeSpec, record: Mapping[str, Any]) -> dict[str, str]:
     """The fields that a judge reads, by name; without those that have nothing to say."""
-    known = dict.fromkeys((*_FIELDS, *sorted(spec.template.fields)))
-    given = {name: record[name] for name in known if name in record and not is_missing(record[name])}
+    known, shown = dict.fromkeys((*_FIELDS, *sorted(spec.template.fields))), as_shown(record)
+    given = {name: shown[name] for name in known if shown.has(name)}
     return {name: value if isinstance(value, str) else strict_json(value) for name, value in given.items()}
 
 
