@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -222,6 +222,7 @@ class Judge:
         Raises:
             RecordError: a record cannot be graded; says which and why.
         """
+        total = len(records) if isinstance(records, Sized) else None
         records = records_of(records)
         results: list[Grade | RecordError] = []
         judged = (record_or_error(record, fields) for record in records) if fields else records
@@ -230,7 +231,7 @@ class Judge:
         else:
             judge = self
         stream = judge.score_stream(judged, batch_tokens=batch_tokens, fail_fast=on_error == "raise")
-        counted = tqdm(stream, disable=not progress, unit=" responses")
+        counted = tqdm(stream, total=total, disable=not progress, unit=" responses")
         for number, result in enumerate(counted):
             if isinstance(result, RecordError) and on_error == "raise":
                 raise result.at(f"record {number}") from result

@@ -70,7 +70,7 @@ def test_a_judge_for_cuda_is_cut_where_cuda_runs(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_judge(tiny_checkpoint, tmp_path / "judge", target="cuda", verify_judge=False)
-    with pytest.raises(DeviceError, match="CUDA does not run it here"):
+    with pytest.raises(DeviceError, match="for CUDA, which does not run here"):
         cut(tmp_path / "judge", tmp_path / "cut", depth=2)
     assert not (tmp_path / "cut").exists()
 
