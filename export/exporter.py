@@ -12,7 +12,6 @@ from lager_onnx.export.calibrate.largest import run_and_watch
 from lager_onnx.export.calibrate.sample_prompts import built_in_records, sample_prompts
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.classifier import write_classifier_files
-from lager_onnx.export.cures import WITHOUT_REASONING
 from lager_onnx.export.describe import describe
 from lager_onnx.export.lower.lower import lower
 from lager_onnx.export.lower.weight_precision import DTYPES
@@ -101,9 +100,9 @@ def export_judge(
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
     precision = precision or ("bf16" if target == "cuda" else "fp32")
     if target == "cuda" and precision not in CUDA_ARITHMETIC:
-        raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for the target cuda")
+        raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for --target cuda")
     if reasoning and target == "cuda":
-        raise ExportError("a judge for CUDA cannot write: it does not keep what it has read", WITHOUT_REASONING)
+        raise ExportError("--reasoning is for the CPU: a judge for CUDA does not keep what it has read")
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):

@@ -4,7 +4,6 @@ import logging
 
 import onnx_ir as ir
 
-from lager_onnx.export.cures import WITHOUT_REASONING
 from lager_onnx.export.decoder.locate import Anatomy, locate
 from lager_onnx.export.decoder.products import record_roles
 from lager_onnx.export.passes.adopt_attention import AdoptAttentionPass, fused_attentions
@@ -42,10 +41,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     if family is not None:  # only a family knows its attention's numbers
         attentions = [family.attention(source.config, layer) for layer in range(spec.num_layers)]
     if spec.writing and not (fused_attentions(graph.graph) or can_fuse(attentions)):
-        raise ExportError(
-            f"a judge of {source.architecture} cannot write: its attention keeps nothing of what it has read",
-            WITHOUT_REASONING,
-        )
+        raise ExportError(f"--reasoning: the attention of {source.architecture} keeps nothing of what it has read")
     pruned = can_prune(anatomy)
     passes: list[ir.passes.PassBase] = [
         PositionsPass(),

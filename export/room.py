@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lager_onnx.export.cures import FEWER_BITS
 from lager_onnx.export.sources.source import Source
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
@@ -71,12 +70,12 @@ def check_room(room: Room, folder: Path, max_memory: int | None) -> None:
     free = shutil.disk_usage(place).free
     if room.disk > free:
         raise ExportError(
-            f"the judge needs {_gigabytes(room.disk)} in {place}, {_gigabytes(free)} are free",
-            FEWER_BITS,
+            f"the judge needs {_gigabytes(room.disk)} in {place}, {_gigabytes(free)} are free: make room, or export "
+            "it into another folder, or with fewer bits (--precision)"
         )
     memory = free_memory() if max_memory is None else max_memory
     if room.memory > memory:
-        there = f"{_gigabytes(memory)} are allowed" if max_memory else f"{_gigabytes(memory)} are free"
+        there = f"--max-memory allows {_gigabytes(memory)}" if max_memory else f"{_gigabytes(memory)} are free"
         raise ExportError(f"this export needs {_gigabytes(room.memory)} of memory, {there}")
 
 

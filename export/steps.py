@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from lager_onnx.export.cures import REMOTE_CODE
 from lager_onnx.extras import missing_package
 from lager_onnx.models.errors import CheckpointError, ExportError, LagerError
 
@@ -45,11 +44,12 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
         if isinstance(error, ImportError) and (missing := missing_package(error, extra="cpu,export", to=_EXPORT)):
             raise missing from error
         reason = str(error).strip().rstrip(".") or type(error).__name__
+        hint = ". On our command line that is --trust-remote-code" if "trust_remote_code" in reason else ""
         if isinstance(error, MemoryError) or "can't allocate memory" in reason or "bad_alloc" in reason:
             raise ExportError(
                 f"{what}: memory is short ({reason}). Close other programs, or use a larger machine"
             ) from error
-        raise kind(f"{what}: {reason}", REMOTE_CODE if "trust_remote_code" in reason else None) from error
+        raise kind(f"{what}: {reason}{hint}") from error
 
 
 def _cause_of_ours(error: BaseException) -> LagerError | None:

@@ -9,7 +9,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PretrainedConfig, PreTra
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from lager_onnx.export.cures import REMOTE_CODE
 from lager_onnx.export.sources.check_values import check_fit, check_layers, check_values
 from lager_onnx.export.sources.hf_config import understood
 from lager_onnx.export.sources.known_keys import refuse_unknown
@@ -82,8 +81,8 @@ def _config_class(text: Mapping[str, Any]) -> type[PretrainedConfig]:
     name = text.get("model_type")
     if not isinstance(name, str) or name not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"config.json says model_type = {name!r}, which the installed transformers does not know",
-            REMOTE_CODE,
+            f"config.json says model_type = {name!r}, which the installed transformers does not know; code that ships "
+            "with the checkpoint runs with trust_remote_code. On our command line that is --trust-remote-code"
         )
     kind: type[PretrainedConfig] = CONFIG_MAPPING[name]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:

@@ -12,7 +12,6 @@ from typing import Any, Final
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import __version__ as installed
 
-from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 
 # Of files and tools, of training, and of how the same numbers are computed.
@@ -26,12 +25,6 @@ _HARMLESS: Final = re.compile(
 )
 # Whether there are biases: the files' tensors say so, and each of them must have its place.
 _TENSORS_TELL: Final = re.compile(r"(.*_)?bias")
-_CURE: Final = Cure(
-    command="if it changes nothing, take it out of config.json; if it does, export with the code that reads it "
-    "(--trust-remote-code), or another checkpoint",
-    python="if it changes nothing, take it out of config.json; if it does, export with the code that reads it "
-    "(trust_remote_code=True), or another checkpoint",
-)
 # What is switched off, or multiplies by one.
 _OFF: Final[tuple[Any, ...]] = (None, False, 0, "", [], {})
 _ONE: Final = re.compile(r".*(multiplier|factor|scale|scaling|_mod)")
@@ -68,8 +61,8 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
             continue
         raise CheckpointError(
             f"config.json says {key} = {_short(value)}, which {type(config).__name__} of transformers {installed} does "
-            f"not know, so {model.__name__} would compute without it",
-            _CURE,
+            f"not know, so {model.__name__} would compute without it. If it changes nothing, take it out of "
+            "config.json; if it does, export with the code that reads it (--trust-remote-code), or another checkpoint"
         )
 
 

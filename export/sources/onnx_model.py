@@ -13,7 +13,6 @@ from tokenizers import Tokenizer
 
 from lager_onnx.export.calibrate.layer_session import LayerSession
 from lager_onnx.export.calibrate.sweep import Sweep
-from lager_onnx.export.cures import WITHOUT_REASONING
 from lager_onnx.export.decoder.locate import locate
 from lager_onnx.export.end_tokens import all_end_tokens, declared_ends
 from lager_onnx.export.lower.weight_precision import DTYPES
@@ -226,10 +225,7 @@ class OnnxModel:
 
     def unembedding(self) -> tuple[Weight | None, Weight | None]:
         """See `Source.unembedding`."""
-        raise ExportError(
-            "a judge of an ONNX file cannot write: only the unembedding's rows of the score tokens are kept",
-            WITHOUT_REASONING,
-        )
+        raise ExportError("--reasoning is for checkpoints: of an ONNX file, only the rows of the score tokens are kept")
 
     def end_tokens(self) -> tuple[int, ...]:
         """See `Source.end_tokens`."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lager_onnx.export.cures import ROUND_IT
 from lager_onnx.models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -43,8 +42,8 @@ def read_unquantised(content: Mapping[str, Any], names: Mapping[str, str], where
     if marked is not None or method in _AS_IT_RUNS:
         seen = f"{marked} is {names[marked]}" if marked is not None else "its model rounds them as it runs"
         raise CheckpointError(
-            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read",
-            ROUND_IT,
+            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read: export "
+            "the checkpoint that it was made from; for few bits, let --precision int8 or int4 round it"
         )
     if said:
         logger.info(
