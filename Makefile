@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `make demo JUDGE=qwen-1.5b` downloads a larger judge, exports it (minutes) and grades with it; qwen-0.5b, likewise.
 JUDGE ?= smollm2
 
-.PHONY: demo test coverage test-integrations test-edge test-containers lint check test-cuda check-cuda-placement test-cpus test-attack test-real-world export-at-size alignment bench clean
+.PHONY: demo test test-large coverage test-integrations test-edge test-containers lint check test-cuda check-cuda-placement test-cpus test-attack test-real-world export-at-size alignment bench clean
 
 demo: judges/$(JUDGE)/judge.json
 	$(BIN)/lager score judges/$(JUDGE) samples/responses.jsonl --overwrite -o judges/$(JUDGE)-demo.jsonl
@@ -14,8 +14,14 @@ demo: judges/$(JUDGE)/judge.json
 judges/$(JUDGE)/judge.json: | $(VENV)/.installed
 	$(BIN)/lager export "$$($(BIN)/python samples/find_checkpoint.py $(JUDGE))" judges/$(JUDGE)
 
+# A file a worker; PyTorch takes one thread in each, since threads of several processes wait for each other.
+WORKERS ?= 2
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not large"
+
+# Real judges in 8 bits, whose export takes minutes.
+test-large: $(VENV)/.installed
+	$(BIN)/pytest -m large
 
 # Apart, since counting lines makes the tests a third slower.
 coverage: $(VENV)/.installed

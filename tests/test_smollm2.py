@@ -127,6 +127,7 @@ def test_a_layer_of_the_graph_has_few_nodes(smollm2_judge: Path) -> None:
     assert len(list(graph)) <= 30 * 13 + 40
 
 
+@pytest.mark.large
 def test_8_bits_agree_with_float32(judge: Judge, smollm2_int8_judge: Path) -> None:
     agreement = JudgeSpec.load(smollm2_int8_judge).agreement
     assert agreement is not None

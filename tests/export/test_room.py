@@ -72,11 +72,14 @@ def test_a_disk_that_is_full_in_the_middle_leaves_nothing(tmp_path: Path, precis
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "judge"),
+    [("fp32", "smollm2_judge"), pytest.param("int8", "smollm2_int8_judge", marks=pytest.mark.large)],
+)
 def test_what_a_judge_takes_on_disk_is_foretold(
-    smollm2_checkpoint: Path, smollm2_judge: Path, smollm2_int8_judge: Path
+    smollm2_checkpoint: Path, precision: Precision, judge: str, request: pytest.FixtureRequest
 ) -> None:
-    checkpoint = load_checkpoint(str(smollm2_checkpoint))
-    judges: dict[Precision, Path] = {"fp32": smollm2_judge, "int8": smollm2_int8_judge}
-    for precision, judge in judges.items():
-        size = sum(file.stat().st_size for file in judge.iterdir())
-        assert room_needed(checkpoint, precision).disk == pytest.approx(size, rel=0.06)
+    folder: Path = request.getfixturevalue(judge)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    needed = room_needed(load_checkpoint(str(smollm2_checkpoint)), precision).disk
+    assert needed == pytest.approx(size, rel=0.06)
