@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
+from lager_onnx.export.sources.gguf_header import value_of
+
 logger = logging.getLogger(__name__)
 
 # The configuration's name of what the header says under the architecture's name.
@@ -27,19 +29,19 @@ def complete_config(reader: GGUFReader, config: Any) -> None:
     That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear
     rope scaling, and by what Gemma divides its queries.
     """
-    architecture = str(_value(reader, "general.architecture"))
+    architecture = str(value_of(reader, "general.architecture"))
     for name, key in _TOKENS.items():  # a class's own ids are those of another vocabulary
-        setattr(config, key, _value(reader, f"tokenizer.ggml.{name}_token_id"))
-    ends = [_value(reader, f"tokenizer.ggml.{name}_token_id") for name in _ENDS]
+        setattr(config, key, value_of(reader, f"tokenizer.ggml.{name}_token_id"))
+    ends = [value_of(reader, f"tokenizer.ggml.{name}_token_id") for name in _ENDS]
     config.eos_token_id = list(dict.fromkeys(id_ for id_ in ends if id_ is not None)) or None
     for name, key in _NUMBERS.items():
-        value = _value(reader, f"{architecture}.{name}")
+        value = value_of(reader, f"{architecture}.{name}")
         if value is not None and hasattr(config, key):
             setattr(config, key, value)
     if architecture in _GEMMA:
         config.query_pre_attn_scalar = _query_scalar(architecture, config)
-    if architecture == "gemma3" and _value(reader, "gemma3.rope.scaling.type") == "linear":
-        config.rope_scaling = {"rope_type": "linear", "factor": _value(reader, "gemma3.rope.scaling.factor")}
+    if architecture == "gemma3" and value_of(reader, "gemma3.rope.scaling.type") == "linear":
+        config.rope_scaling = {"rope_type": "linear", "factor": value_of(reader, "gemma3.rope.scaling.factor")}
 
 
 def reads(architecture: str, name: str, config: Any) -> bool:
@@ -59,8 +61,3 @@ def _query_scalar(architecture: str, config: Any) -> float:
             _GEMMA_HEAD, architecture,
         )  # fmt: skip
     return float(_GEMMA_HEAD)
-
-
-def _value(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()
