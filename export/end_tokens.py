@@ -1,6 +1,5 @@
 """The tokens with which a checkpoint ends a text: all that any of its files names, and the one that ends a turn."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 from tokenizers import Tokenizer
 
 from lager_onnx.export.chat import turn_end
+from lager_onnx.export.sources.json_file import read_json
 from lager_onnx.export.sources.source import Chat
 from lager_onnx.models.errors import CheckpointError
 
@@ -69,18 +69,3 @@ def declared_ends(*folders: Path) -> dict[str, Any]:
             if isinstance(holder, Mapping):
                 found[f"{name} ({part}{'.' if part else ''}eos_token_id)"] = holder.get("eos_token_id")
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        CheckpointError: it cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): mend it, or take it away") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no object: mend it, or take it away")
-    return content

@@ -13,6 +13,7 @@ from lager_onnx.export.sources.check_values import check_fit, check_layers, chec
 from lager_onnx.export.sources.hf_config import understood
 from lager_onnx.export.sources.known_keys import refuse_unknown
 from lager_onnx.export.sources.text_part import is_wrapped, text_content
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
@@ -81,8 +82,11 @@ def _config_class(text: Mapping[str, Any]) -> type[PretrainedConfig]:
     name = text.get("model_type")
     if not isinstance(name, str) or name not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"config.json says model_type = {name!r}, which the installed transformers does not know; code that ships "
-            "with the checkpoint runs with trust_remote_code. On our command line that is --trust-remote-code"
+            f"config.json says model_type = {name!r}, which the installed transformers does not know",
+            Cure(
+                command="run the code that ships with the checkpoint by --trust-remote-code",
+                python="run the code that ships with the checkpoint by trust_remote_code=True",
+            ),
         )
     kind: type[PretrainedConfig] = CONFIG_MAPPING[name]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:

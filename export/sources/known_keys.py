@@ -12,6 +12,7 @@ from typing import Any, Final
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import __version__ as installed
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 
 # Of files and tools, of training, and of how the same numbers are computed.
@@ -62,7 +63,11 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
         raise CheckpointError(
             f"config.json says {key} = {_short(value)}, which {type(config).__name__} of transformers {installed} does "
             f"not know, so {model.__name__} would compute without it. If it changes nothing, take it out of "
-            "config.json; if it does, export with the code that reads it (--trust-remote-code), or another checkpoint"
+            "config.json; if it does",
+            Cure(
+                command="export with the code that reads it (--trust-remote-code), or another checkpoint",
+                python="export with the code that reads it (trust_remote_code=True), or another checkpoint",
+            ),
         )
 
 
@@ -86,10 +91,8 @@ def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) 
 def _changes_nothing(key: str, value: Any, content: Mapping[str, Any], config: PretrainedConfig) -> bool:
     if _HARMLESS.fullmatch(key) or (_TENSORS_TELL.fullmatch(key) and isinstance(value, bool)):
         return True
-    if key == "use_rope" and value is True:
-        return True
     if _NOT_OFF.fullmatch(key):
-        return value in (None, 1) or (value is not False and value == 1)
+        return value in (None, 1)
     if value in _OFF or (_ONE.fullmatch(key) and value == 1):
         return True
     if key in _ALSO and value == getattr(config, _ALSO[key], None):

@@ -52,7 +52,7 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
         return
     for kind in sorted({*got, *expected}):
         both = kind in got and kind in expected
-        found = _difference(got[kind], *expected[kind], _ERRORS[source.numbers]) if both else ""
+        found = _difference(got[kind], *expected[kind], _ERRORS[source.rotary_precision]) if both else ""
         if found is not None:
             raise VerificationError(
                 f"the rotary embedding of {source.name} ({kind}) is another than its files say{found}: they are read "
