@@ -11,7 +11,7 @@ from lager_onnx.export.sources.json_file import read_json
 from lager_onnx.export.sources.source import Chat
 from lager_onnx.models.errors import CheckpointError
 
-# Where each file says it: at its top, or in parts of it.
+# Where each file names them: at its top, or in parts of it.
 _FILES: Final = {
     "generation_config.json": ("",), "config.json": ("", "text_config"), "genai_config.json": ("model",)
 }  # fmt: skip
@@ -27,13 +27,13 @@ def all_end_tokens(
     of the model that they began with.
 
     Args:
-        declared: what each source says, by its name: an id, a list of ids, or None.
+        declared: end tokens by the name of their source: an id, a list of ids, or None.
         tokenizer: knows the template's token.
         chat: the checkpoint's template.
         vocabulary: number of tokens that the embedding has.
 
     Raises:
-        CheckpointError: what a source names is no id of a token; says which source.
+        CheckpointError: what a source names is no id of a token; names the source.
     """
     found: list[int] = []
     for source, value in declared.items():
@@ -51,7 +51,7 @@ def all_end_tokens(
 
 
 def declared_ends(*folders: Path) -> dict[str, Any]:
-    """Return what the files of a checkpoint say of end tokens, by source.
+    """Return the end tokens that a checkpoint's files name, by source.
 
     Args:
         folders: where generation_config.json and config.json may be, the likeliest first; a vision model's config.json

@@ -53,7 +53,7 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
 
 
 def _cause_of_ours(error: BaseException) -> LagerError | None:
-    """An error of ours that another library, which was calling us back, put into one of its own."""
+    """Return our error inside one that another library raised while it called us back; None if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, LagerError):

@@ -1,8 +1,8 @@
 """Reads what people said of responses."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final, Literal
 
 from lager_onnx.analysis.labels.formats import DATA_FORMATS, LABEL_FIELDS, DataFormat
@@ -18,7 +18,7 @@ from lager_onnx.runtime.records.record import with_criterion
 from lager_onnx.runtime.records.tables import records_of
 
 OnError = Literal["stop", "skip"]
-LABEL: Final = "human_score"  # where nobody names another field
+LABEL: Final = "human_score"  # the field that holds the label by default
 _SHOWN: Final = 10  # reasons in a message
 
 
@@ -183,8 +183,8 @@ def _labelled(
         )
     group = group_name(every.get("group"))
     if group is None:
-        group = "\0" + (_graded_text(as_shown(judged)) or where)  # no name that anybody gives begins so
-    return LabelledRecord(where, judged, math.fsum(ratings) / len(ratings), group)
+        group = "\0" + (_graded_text(as_shown(judged)) or where)  # so that it equals no name in a file
+    return LabelledRecord(where, judged, fmean(ratings), group)
 
 
 def _graded_text(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from lager_onnx.export.sources.gguf_header import value_of
 
 logger = logging.getLogger(__name__)
 
-# The configuration's name of what the header says under the architecture's name.
+# Keys of the header under the architecture's name, and the configuration's names for them.
 _NUMBERS: Final = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
@@ -24,7 +24,7 @@ _LAYERS_27B: Final = {"gemma2": 46, "gemma3": 62}
 
 
 def complete_config(reader: GGUFReader, config: Any) -> None:
-    """Set in `config` what the header says and transformers does not read.
+    """Set in `config` what transformers does not read from the header.
 
     That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear
     rope scaling, and by what Gemma divides its queries.
@@ -45,7 +45,7 @@ def complete_config(reader: GGUFReader, config: Any) -> None:
 
 
 def reads(architecture: str, name: str, config: Any) -> bool:
-    """Whether `complete_config` reads the key `name` of this architecture's header."""
+    """Return whether `complete_config` reads the key `name` of this architecture's header."""
     scaled = architecture == "gemma3" and (getattr(config, "rope_scaling", None) or {}).get("rope_type") == "linear"
     return scaled and name in ("rope.scaling.type", "rope.scaling.factor")
 

@@ -1,4 +1,4 @@
-"""What the header of a GGUF file says of its rotary embedding, in the form of a config.json."""
+"""Read the rotary embedding of a GGUF file's header in the form of a config.json."""
 
 from typing import Any
 

@@ -101,7 +101,7 @@ def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str |
 
 
 def _add_tokens(reader: GGUFReader, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
-    """Registers control tokens as special ones, user-defined tokens as others, under the ids that they have."""
+    """Register control tokens as special ones, user-defined tokens as others, under the ids that they have."""
     phi3 = value_of(reader, "tokenizer.ggml.model") == _SENTENCEPIECE and _PHI3 in vocabulary.ids
     added = []
     for token, type_ in zip(vocabulary.tokens, vocabulary.types, strict=True):
@@ -128,7 +128,7 @@ def _named_tokens(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> dic
 
 
 def _begins(reader: GGUFReader, kind: str) -> bool:
-    """Whether a text begins with the begin token; where the file does not say it, as llama.cpp decides it."""
+    """Return whether a text begins with the begin token; by llama.cpp's default where the file has no key for it."""
     said = value_of(reader, "tokenizer.ggml.add_bos_token")
     if said is not None:
         return bool(said)

@@ -40,7 +40,7 @@ class Vocabulary:
         return {token: id_ for id_, token in enumerate(self.tokens)}
 
     def merges_by_score(self, ids: Mapping[str, int]) -> list[tuple[str, str]]:
-        """Return the merges that SentencePiece's scores stand for, the best first.
+        """Return the merges that follow from SentencePiece's scores, the best first.
 
         Every pair of tokens that makes a third is one, with the score of that third, as transformers'
         `generate_merges` has it. Control tokens and bytes are never made of text. User-defined tokens come first: 0

@@ -72,7 +72,7 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
 
 
 def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) -> bool:
-    """Whether the class takes the key by name, or the model's code reads it from its configuration."""
+    """Return whether the class takes the key by name, or the model's code reads it from its configuration."""
     kind = type(config)
     if (
         key == "model_type"
@@ -101,7 +101,7 @@ def _changes_nothing(key: str, value: Any, content: Mapping[str, Any], config: P
 
 
 def _window_unused(key: str, value: Any, content: Mapping[str, Any], config: PretrainedConfig) -> bool:
-    """Whether the key is of sliding windows that this checkpoint does not use, or has in every layer."""
+    """Return whether the key is of sliding windows that this checkpoint does not use, or has in every layer."""
     if key == "max_window_layers":
         return not content.get("use_sliding_window")
     if key == "sliding_window":

@@ -52,7 +52,7 @@ def mend_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any]) -> tuple[str
 
 
 def _suspicious(tokenizer: Tokenizer, config: Mapping[str, Any]) -> bool:
-    """Whether it is of the kind that was published with the wrong rule, and was not saved by a transformers that knows.
+    """Return whether it is of the kind that was published with the wrong rule, and no transformers 5 has saved it.
 
     Llama 3's own tokeniser is none, whatever the architecture.
     """

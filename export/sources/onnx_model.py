@@ -246,7 +246,7 @@ def _read(path: Path) -> ir.Model:
 
 
 def _config(path: Path) -> tuple[SimpleNamespace, dict[str, Any]]:
-    """What config.json says of the decoder, and its content as it is."""
+    """Return the decoder's configuration, and the content of config.json as it is."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         own = {name: content[name] for name in ("architectures", "model_type") if name in content}

@@ -59,7 +59,7 @@ class Source(Protocol):
         embedding: (tokens, hidden).
         shapes: of its parameters, by name.
         rotary_precision: in which its rotary embedding is computed, "fp32" or "fp16".
-        facts: its configuration in the words of its own files, in the form of a config.json, for `check_angles`.
+        facts: its configuration as its files have it, in the form of a config.json, for `check_angles`.
         oracle: what it is compared with, in words.
     """
 

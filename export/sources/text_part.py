@@ -40,7 +40,7 @@ def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
     That is `text_config` and the facts that are given above it only; or all of config.json, where there is none.
 
     Raises:
-        CheckpointError: a fact above `text_config` says something else than the one inside.
+        CheckpointError: a fact above `text_config` differs from the one inside.
     """
     kind = content.get("model_type")
     inside = content.get("text_config")

@@ -14,12 +14,14 @@ from click.testing import CliRunner, Result
 from lager_onnx import Judge
 from lager_onnx.analysis import evaluate, tune
 from lager_onnx.cli import main
-from lager_onnx.models.cure import Cure
+from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.errors import LagerError, RecordError, TemplateError
 from lager_onnx.models.template import Template
 from lager_onnx.runtime.feedback import Reasoning
 from lager_onnx.runtime.jobs.results import ResultFile
 from lager_onnx.runtime.jobs.select import grade_under_criteria
+from lager_onnx.runtime.prepared import tell
+from lager_onnx.runtime.prompts import Turns
 from lager_onnx.runtime.records import Row, as_judged, as_record
 from lager_onnx.serve.errors import RequestError
 from lager_onnx.serve.protocols.score import Scored, answer
@@ -375,3 +377,11 @@ def test_errors_keep_their_cure_across_processes() -> None:
     error = RecordError("it is wrong", Cure(command="add --flag", python="give flag=True")).at("here")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.told("command")) == (str(error), "here: it is wrong: add --flag")
+
+
+def test_a_server_remembers_a_bounded_number_of_notices(caplog: pytest.LogCaptureFixture) -> None:
+    told = set[Notice]()
+    for _ in range(2):
+        for number in range(1500):
+            tell(Turns("x", unread=(Notice(f"field 'f{number}' is not read"),)), told)
+    assert len(told) == len(caplog.records) == 1000

@@ -3,18 +3,23 @@
 import json
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lager_onnx.analysis.labels.label import label_of
+from lager_onnx.analysis.labels.label import ratings_of
 from lager_onnx.analysis.labels.read import as_labelled, read_labelled
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 
 SCALE = Scale.parse("1-5")
 NONE = (None, math.nan, np.float32("nan"), "", "  ")
+
+
+def label_of(record: dict[str, Any], field: str) -> float:
+    return fmean(ratings_of(record, field))
 
 
 def groups(values: list[Any]) -> list[int]:

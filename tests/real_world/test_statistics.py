@@ -291,6 +291,8 @@ def test_records_that_a_judge_was_tuned_on_are_counted(
     found = overlap(judge, [*again, *fresh])
     assert (found.records, found.of_records, found.groups, found.of_groups) == (30, 40, 15, 25)
     assert overlap(judge, fresh).records == overlap(untuned, again).records == 0
+    renamed = [{"answer" if name == "response" else name: value for name, value in row.items()} for row in again]
+    assert overlap(judge, renamed, fields={"response": "answer"}).records == found.records
     caplog.clear()
     rows = {row.method: row for row in evaluate(judge, [*again, *fresh], resamples=5, by=())}
     assert rows["LAGER as stored"].seen == rows["LAGER calibrated"].seen == found
@@ -371,6 +373,6 @@ def test_of_very_many_texts_some_digests_are_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lager_onnx.models.learned_from.MOST", 5)
     judge = Judge.load(tiny_judge, device="cpu")
     known = LearnedFrom.of(digest(row, judge.spec.template) for row in labelled(20))
-    assert (known.records, len(known.digests), known.whole) == (20, 5, False)
+    assert (known.records, len(known.digests), known.complete) == (20, 5, False)
     judge.spec = replace(judge.spec, learned_from=known)
     assert "on at least 5 of these 20 records" in overlap(judge, labelled(20)).describe()
