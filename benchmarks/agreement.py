@@ -81,8 +81,8 @@ def check(contender: str, sets: Mapping[str, Scores], reference: Path) -> None:
         if not difference <= limit:  # so that NaN fails
             raise WrongScoresError(
                 f"{contender} differs from PyTorch by {difference:.1%} of the scale ({kind}, mean of {len(got)} "
-                f"prompts); its precision explains {limit:.2%}. It has other weights, or reads other prompts: delete the folder "
-                "peers, in which what it loads is made, and look at how that is made"
+                f"prompts); its precision explains {limit:.2%}. It has other weights, or reads other prompts: "
+                "delete the folder peers, in which what it loads is made, and look at how that is made"
             )
         if np.ptp(got) <= _CONSTANT < np.ptp(expected):
             raise WrongScoresError(f"{contender} gives all {len(got)} prompts the same score: it has no weights")
