@@ -1,4 +1,4 @@
-"""What a user can do about a judge that fails a comparison."""
+"""Remedies for a judge that fails a comparison."""
 
 from typing import Final
 

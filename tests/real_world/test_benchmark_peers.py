@@ -157,7 +157,7 @@ def test_what_precision_explains(scripts: dict[str, ModuleType], tmp_path: Path)
     path.write_text(json.dumps({"width": 4.0, "sets": {"a": {"expectation": close.tolist()}}}))
     with pytest.raises(agreement.WrongScoresError, match="gives all 9 prompts the same score"):
         check("llama.cpp Q4_0", np.full(9, 3.0))
-    with pytest.raises(agreement.WrongScoresError, match="nobody knows how exact"):
+    with pytest.raises(agreement.WrongScoresError, match="the precision of a new one is not known"):
         check("a new one", close)
 
 

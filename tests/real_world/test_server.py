@@ -1,4 +1,4 @@
-"""What clients really send to `lager serve`, and how it is watched and stopped."""
+"""Requests as clients send them to `lager serve`, and how it is watched and stopped."""
 
 import json
 import os
