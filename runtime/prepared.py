@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _ENCODED_TOGETHER: Final = 64
 _MOST_TOLD: Final = 1000  # notices that are remembered: names in them come from requests
 
-Record = Mapping[str, Any]
+AnyRecord = Mapping[str, Any]  # as a user gives it, or a `records.Record`
 T = TypeVar("T")
 
 
@@ -39,7 +39,7 @@ class Prepared:
         return len(self.ids)
 
 
-def prepare(encoder: PromptEncoder, records: Iterable[Record | RecordError]) -> Iterator[Prepared]:
+def prepare(encoder: PromptEncoder, records: Iterable[AnyRecord | RecordError]) -> Iterator[Prepared]:
     """Tokenises records as they come; an error in the place of a record is handed through."""
     for chunk in _chunks(records, _ENCODED_TOGETHER):
         found: list[Turns | RecordError] = []
