@@ -62,12 +62,8 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
             continue
         raise CheckpointError(
             f"config.json says {key} = {_short(value)}, which {type(config).__name__} of transformers {installed} does "
-            f"not know, so {model.__name__} would compute without it. If it changes nothing, take it out of "
-            "config.json; if it does",
-            Cure(
-                command="export with the code that reads it (--trust-remote-code), or another checkpoint",
-                python="export with the code that reads it (trust_remote_code=True), or another checkpoint",
-            ),
+            f"not know, so {model.__name__} would compute without it",
+            Cure(command=_what_to_do("--trust-remote-code"), python=_what_to_do("trust_remote_code=True")),
         )
 
 
@@ -111,6 +107,13 @@ def _window_unused(key: str, value: Any, content: Mapping[str, Any], config: Pre
         windowed = getattr(config, "sliding_window", None) is not None
         return set(value) == {"sliding_attention" if windowed else "full_attention"}
     return False
+
+
+def _what_to_do(trust: str) -> str:
+    return (
+        "if it changes nothing, take it out of config.json; if it does, export with the code that reads it "
+        f"({trust}), or export another checkpoint"
+    )
 
 
 def _short(value: Any) -> str:

@@ -12,6 +12,7 @@ from lager_onnx.models.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _KEY: Final = "quantization_config"
+_ORIGINAL: Final = "export the checkpoint that it was made from"
 _PLAIN: Final = ("F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16")
 # What GPTQ, AWQ, bitsandbytes, compressed-tensors, fp8, mxfp4, AQLM and HQQ store beside or in place of a weight.
 _MARKS: Final = re.compile(
@@ -43,11 +44,10 @@ def without_quantisation(content: Mapping[str, Any], types: Mapping[str, str], w
     if marked is not None or method in _AS_IT_RUNS:
         seen = f"{marked} is {types[marked]}" if marked is not None else "its model rounds them as it runs"
         raise CheckpointError(
-            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read: export "
-            "the checkpoint that it was made from",
+            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read",
             Cure(
-                command="for few bits, let --precision int8 or int4 round it",
-                python='for few bits, let precision="int8" or "int4" round it',
+                command=f"{_ORIGINAL}; for few bits, let --precision int8 or int4 round it",
+                python=f'{_ORIGINAL}; for few bits, let precision="int8" or "int4" round it',
             ),
         )
     if said:

@@ -95,7 +95,7 @@ def test_quantised_weights_are_refused_by_tensor(
     """Whether config.json says so or not."""
     configure(checkpoint, **({"quantization_config": said} if said else {}))
     store(checkpoint, tensors(checkpoint) | {name: tensor})
-    refused(checkpoint, rf"quantised by some.method \({name} is .*--precision int8")
+    refused(checkpoint, rf"quantised by some.method \({name} is .*precision=\"int8\"")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
