@@ -1,4 +1,4 @@
-"""What PyTorch says of the prompts that are measured, and whether a contender says the same.
+"""Compare the scores of a contender with those of PyTorch.
 
 A contender that grades with wrong weights is as fast as one that grades with the right ones. So the scores of each are
 compared with those of PyTorch in float32, read from the checkpoint's own files and not from what was made for peers.
@@ -22,7 +22,7 @@ Scores = Mapping[str, Sequence[float]]  # "lager", "expectation": (prompts,)
 # 4, and 8% of the eight long prompts alone.
 TOLERANCES: Final = {"fp32": 5e-4, "bf16": 0.05, "int8": 0.05, "int4": 0.1}
 _PRECISIONS: Final = {"f32": "fp32", "q8_0": "int8", "q4_0": "int4", "graph": "fp32", "procedure": "bf16"}
-_CONSTANT: Final = 1e-5  # of the scale's width: what no weights say of all prompts
+_CONSTANT: Final = 1e-5  # of the scale's width: scores that differ by less come from no weights
 
 
 class WrongScoresError(Exception):
@@ -30,16 +30,16 @@ class WrongScoresError(Exception):
 
 
 def precision_of(contender: str) -> str:
-    """Return the precision in which a contender computes, from its name: its last word, or what that stands for."""
+    """Return the precision in which a contender computes, from the last word of its name."""
     word = contender.rsplit(maxsplit=1)[-1].lower()
     found = _PRECISIONS.get(word, word)
     if found not in TOLERANCES:
-        raise WrongScoresError(f"nobody knows how exact {contender} is: add it to benchmarks/agreement.py")
+        raise WrongScoresError(f"the precision of {contender} is not known: add it to benchmarks/agreement.py")
     return found
 
 
 def write_reference(checkpoint: str, judge: Path, sets: Mapping[str, Prompts], file: Path) -> None:
-    """Write what PyTorch in float32 says of every set: for its title, LAGER's scores and the last layer's expectation.
+    """Write PyTorch's scores in float32 for every set, by its title: LAGER's, and the last layer's expectation.
 
     Args:
         checkpoint: what the judge was exported from.
@@ -68,7 +68,7 @@ def check(contender: str, sets: Mapping[str, Scores], reference: Path) -> None:
         reference: what `write_reference` wrote, of these titles and perhaps others.
 
     Raises:
-        WrongScoresError: they differ by more than its precision explains, or it says the same of all prompts.
+        WrongScoresError: they differ by more than its precision explains, or are the same for all prompts.
     """
     content = json.loads(reference.read_text())
     limit = TOLERANCES[precision_of(contender)]
@@ -77,12 +77,12 @@ def check(contender: str, sets: Mapping[str, Scores], reference: Path) -> None:
         if not pairs:
             continue
         got, expected = (np.concatenate([pair[side] for pair in pairs]) / content["width"] for side in (0, 1))
-        apart = np.abs(got - expected).mean()
-        if not apart <= limit:  # so that NaN fails
+        difference = np.abs(got - expected).mean()
+        if not difference <= limit:  # so that NaN fails
             raise WrongScoresError(
-                f"{contender} differs from PyTorch by {apart:.1%} of the scale ({kind}, mean of {len(got)} prompts); "
-                f"its precision explains {limit:.2%}. It has other weights, or reads other prompts: delete the folder "
-                "peers, in which what it loads is made, and look at how that is made"
+                f"{contender} differs from PyTorch by {difference:.1%} of the scale ({kind}, mean of {len(got)} "
+                f"prompts); its precision explains {limit:.2%}. It has other weights, or reads other prompts: "
+                "delete the folder peers, in which what it loads is made, and look at how that is made"
             )
         if np.ptp(got) <= _CONSTANT < np.ptp(expected):
-            raise WrongScoresError(f"{contender} says the same of all {len(got)} prompts: it has no weights")
+            raise WrongScoresError(f"{contender} gives all {len(got)} prompts the same score: it has no weights")

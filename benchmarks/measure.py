@@ -2,7 +2,7 @@
 
     python benchmarks/measure.py "lager-onnx fp32" JUDGE CHECKPOINT PROMPTS.json REFERENCE.json THREADS
 
-PROMPTS.json maps the name of a set to its prompts, REFERENCE.json to what PyTorch says of them: a contender whose
+PROMPTS.json maps the name of a set to its prompts, REFERENCE.json to PyTorch's scores of them: a contender whose
 scores differ by more than its precision explains is an error, and its time is not printed. A first pass over two
 prompts, then some one by one, warm up.
 """

@@ -14,7 +14,7 @@ __all__ = ["export_judge"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used; says which extra is missing."""
+    """Import a public name when it is first used; an error names the extra that is missing."""
     if name not in __all__:
         raise AttributeError(f"module 'lager_onnx.export' has no attribute {name!r}")
     from lager_onnx.extras import import_public  # noqa: PLC0415

@@ -20,7 +20,7 @@ from transformers import (
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
-from lager_onnx.export.end_tokens import all_end_tokens, declared_ends, read_json
+from lager_onnx.export.end_tokens import all_end_tokens, declared_ends
 from lager_onnx.export.rotary import Array, rotary_tables
 from lager_onnx.export.skeleton import skeleton
 from lager_onnx.export.sources.find import Files, find_files
@@ -31,9 +31,10 @@ from lager_onnx.export.sources.gguf_tokenizer import read_tokenizer
 from lager_onnx.export.sources.hf_chat import HfChat
 from lager_onnx.export.sources.hf_model import described
 from lager_onnx.export.sources.hf_tokenizer import load_tokenizer
-from lager_onnx.export.sources.open_tokenizer import open_tokenizer
+from lager_onnx.export.sources.json_file import read_json
+from lager_onnx.export.sources.mend_tokenizer import mend_tokenizer
 from lager_onnx.export.sources.pretrained import load_pretrained
-from lager_onnx.export.sources.quantised import read_unquantised
+from lager_onnx.export.sources.quantised import without_quantisation
 from lager_onnx.export.sources.refuse import refuse_config, refuse_files
 from lager_onnx.export.sources.strict import match_tensors
 from lager_onnx.export.sources.tensors import Renamed, StateDict, Tensors
@@ -73,7 +74,7 @@ class Checkpoint:
     ends: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     oracle: ClassVar[str] = "PyTorch"
-    numbers: ClassVar[str] = "fp32"
+    rotary_precision: ClassVar[str] = "fp32"
 
     @property
     def config(self) -> Any:
@@ -169,10 +170,10 @@ def load_checkpoint(name: str, *, revision: str | None = None, trust_remote_code
     _check_vocabulary(name, tokenizer.backend_tokenizer, len(model.get_input_embeddings().weight))
     if files.gguf:
         ends = {"the header (eos, eot, eom)": model.config.eos_token_id}
-        notes = open_tokenizer(tokenizer.backend_tokenizer, {})
+        notes = mend_tokenizer(tokenizer.backend_tokenizer, {})
     else:
         ends = declared_ends(files.folder)
-        notes = open_tokenizer(tokenizer.backend_tokenizer, read_json(files.folder / "config.json"))
+        notes = mend_tokenizer(tokenizer.backend_tokenizer, read_json(files.folder / "config.json"))
     return Checkpoint(name, model, tensors, tokenizer, files.commit, facts, ends, notes)
 
 
@@ -217,7 +218,7 @@ def _from_gguf(files: Files, trust_remote_code: bool) -> Loaded:  # noqa: ARG001
 def _from_folder(files: Files, trust_remote_code: bool) -> Loaded:
     folder, content = str(files.folder), refuse_config(files.folder)
     tensors = open_weight_files(files.folder, name_alone if is_wrapped(content) else str)
-    plain = read_unquantised(content, tensors.types, files.folder)
+    plain = without_quantisation(content, tensors.types, files.folder)
     if trust_remote_code and "auto_map" in content:
         if plain != content:
             raise CheckpointError(f"{folder}: take quantization_config out of config.json, its weights are plain")

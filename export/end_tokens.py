@@ -1,6 +1,5 @@
 """The tokens with which a checkpoint ends a text: all that any of its files names, and the one that ends a turn."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,10 +7,11 @@ from typing import Any, Final
 from tokenizers import Tokenizer
 
 from lager_onnx.export.chat import turn_end
+from lager_onnx.export.sources.json_file import read_json
 from lager_onnx.export.sources.source import Chat
 from lager_onnx.models.errors import CheckpointError
 
-# Where each file says it: at its top, or in parts of it.
+# Where each file names them: at its top, or in parts of it.
 _FILES: Final = {
     "generation_config.json": ("",), "config.json": ("", "text_config"), "genai_config.json": ("model",)
 }  # fmt: skip
@@ -27,13 +27,13 @@ def all_end_tokens(
     of the model that they began with.
 
     Args:
-        declared: what each source says, by its name: an id, a list of ids, or None.
+        declared: end tokens by the name of their source: an id, a list of ids, or None.
         tokenizer: knows the template's token.
         chat: the checkpoint's template.
         vocabulary: number of tokens that the embedding has.
 
     Raises:
-        CheckpointError: what a source names is no id of a token; says which source.
+        CheckpointError: what a source names is no id of a token; names the source.
     """
     found: list[int] = []
     for source, value in declared.items():
@@ -51,7 +51,7 @@ def all_end_tokens(
 
 
 def declared_ends(*folders: Path) -> dict[str, Any]:
-    """Return what the files of a checkpoint say of end tokens, by source.
+    """Return the end tokens that a checkpoint's files name, by source.
 
     Args:
         folders: where generation_config.json and config.json may be, the likeliest first; a vision model's config.json
@@ -69,18 +69,3 @@ def declared_ends(*folders: Path) -> dict[str, Any]:
             if isinstance(holder, Mapping):
                 found[f"{name} ({part}{'.' if part else ''}eos_token_id)"] = holder.get("eos_token_id")
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        CheckpointError: it cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): mend it, or take it away") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no object: mend it, or take it away")
-    return content

@@ -100,9 +100,9 @@ def export_judge(
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
     precision = precision or ("bf16" if target == "cuda" else "fp32")
     if target == "cuda" and precision not in CUDA_ARITHMETIC:
-        raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for --target cuda")
+        raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for CUDA")
     if reasoning and target == "cuda":
-        raise ExportError("--reasoning is for the CPU: a judge for CUDA does not keep what it has read")
+        raise ExportError("reasoning is for the CPU: a judge for CUDA does not keep what it has read")
     failed = foreign_errors(ExportError, f"cannot export {checkpoint}")
     with failed, new_folder(Path(judge_dir), overwrite=overwrite) as folder:
         with step(f"Load {checkpoint}"):

@@ -41,7 +41,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     if family is not None:  # only a family knows its attention's numbers
         attentions = [family.attention(source.config, layer) for layer in range(spec.num_layers)]
     if spec.writing and not (fused_attentions(graph.graph) or can_fuse(attentions)):
-        raise ExportError(f"--reasoning: the attention of {source.architecture} keeps nothing of what it has read")
+        raise ExportError(f"no reasoning: the attention of {source.architecture} keeps nothing of what it has read")
     pruned = can_prune(anatomy)
     passes: list[ir.passes.PassBase] = [
         PositionsPass(),

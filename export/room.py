@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lager_onnx.export.sources.source import Source
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import ExportError
 from lager_onnx.models.precisions import Precision
 from lager_onnx.runtime.memory import GIGABYTE, free_memory
@@ -71,12 +72,17 @@ def check_room(room: Room, folder: Path, max_memory: int | None) -> None:
     if room.disk > free:
         raise ExportError(
             f"the judge needs {_gigabytes(room.disk)} in {place}, {_gigabytes(free)} are free: make room, or export "
-            "it into another folder, or with fewer bits (--precision)"
+            "it into another folder, or with fewer bits"
         )
     memory = free_memory() if max_memory is None else max_memory
     if room.memory > memory:
-        there = f"--max-memory allows {_gigabytes(memory)}" if max_memory else f"{_gigabytes(memory)} are free"
-        raise ExportError(f"this export needs {_gigabytes(room.memory)} of memory, {there}")
+        needed = f"this export needs {_gigabytes(room.memory)} of memory"
+        if max_memory is None:
+            raise ExportError(f"{needed}, {_gigabytes(memory)} are free: close other programs, or use a larger machine")
+        raise ExportError(
+            f"{needed}, {_gigabytes(memory)} are allowed",
+            Cure(command="raise --max-memory", python="raise max_memory"),
+        )
 
 
 def _gigabytes(size: int) -> str:

@@ -23,8 +23,8 @@ def find_score_tokens(
     "score", ":", " good".
 
     Raises:
-        ScaleError: a label that is not a single token, shares one with another, or changes the tokens before it; says
-            which, with the tokens.
+        ScaleError: a label that is not a single token, shares one with another, or changes the tokens before it;
+            names it, with the tokens.
     """
     prefix = wrapper.answer_prefix
     refused: list[tuple[ChatWrapper, dict[str, str]]] = []
@@ -48,12 +48,12 @@ def find_score_tokens(
 
 @dataclass(frozen=True)
 class _Tail:
-    """What a label's text adds to a prompt.
+    """The tokens that a label's text adds to a prompt.
 
     Attributes:
-        tokens: what it adds to one without feedback, as text.
+        tokens: added to a prompt without feedback, as text.
         ids: theirs.
-        with_feedback: what it adds to one with feedback, as text.
+        with_feedback: added to a prompt with feedback, as text.
         before: the last tokens of the prompt, without the label and with it, where those differ; else None.
     """
 
@@ -79,7 +79,7 @@ class _Tail:
         return cls(*found[0], found[1][0], before)
 
     def reason(self) -> str:
-        """Why it cannot be a score; "" if it can."""
+        """Return why it cannot be a score; "" if it can."""
         if self.before is not None:
             return f"it changes the tokens before it: {self.before[0]} becomes {self.before[1]}"
         if len(self.ids) != 1:
@@ -90,12 +90,12 @@ class _Tail:
 
 
 def _alike(ids: Sequence[int], others: Sequence[int]) -> int:
-    """How many ids two prompts begin with alike."""
+    """Return how many ids two prompts begin with alike."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False)))
 
 
 def _shared(tokenizer: Tokenizer, ids: dict[str, int]) -> dict[str, str]:
-    """Labels that are the same token as another, with the reason."""
+    """Return labels that are the same token as another, with the reason."""
     labels: dict[int, list[str]] = {}
     for text, id_ in ids.items():
         labels.setdefault(id_, []).append(text.strip())

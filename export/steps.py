@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from lager_onnx.extras import missing_package
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError, ExportError, LagerError
 
 _EXPORT: Final = "this export"
+_TRUST: Final = Cure(command="on our command line that is --trust-remote-code", python="")  # the reason says it
 logger = logging.getLogger("lager_onnx.export")
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -44,16 +46,15 @@ def foreign_errors(kind: type[CheckpointError] | type[ExportError], what: str) -
         if isinstance(error, ImportError) and (missing := missing_package(error, extra="cpu,export", to=_EXPORT)):
             raise missing from error
         reason = str(error).strip().rstrip(".") or type(error).__name__
-        hint = ". On our command line that is --trust-remote-code" if "trust_remote_code" in reason else ""
         if isinstance(error, MemoryError) or "can't allocate memory" in reason or "bad_alloc" in reason:
             raise ExportError(
                 f"{what}: memory is short ({reason}). Close other programs, or use a larger machine"
             ) from error
-        raise kind(f"{what}: {reason}{hint}") from error
+        raise kind(f"{what}: {reason}", _TRUST if "trust_remote_code" in reason else None) from error
 
 
 def _cause_of_ours(error: BaseException) -> LagerError | None:
-    """An error of ours that another library, which was calling us back, put into one of its own."""
+    """Return our error inside one that another library raised while it called us back; None if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, LagerError):

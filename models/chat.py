@@ -8,7 +8,7 @@ Strip = Literal["none", "left", "right", "both"]
 
 
 def is_control(token: str, *, special: bool) -> bool:
-    """Whether an added token can mark turns, and so must never be made of a record's text.
+    """Return whether an added token can mark turns, and so must never be made of a record's text.
 
     White space never does. Words, numbers, punctuation and single letters that are not flagged as special are
     ordinary text; what has letters inside signs, as "<think>", "[INST]" or "USER:", may be a marker.

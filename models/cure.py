@@ -8,7 +8,7 @@ Interface = Literal["command", "python", "http"]
 
 @dataclass(frozen=True)
 class Cure:
-    """What a user can do, by interface.
+    """A remedy, in the words of each interface.
 
     Attributes:
         command: on the command line, with its flags.
@@ -33,7 +33,7 @@ class Notice:
     cure: Cure | None = None
 
     def told(self, interface: Interface) -> str:
-        """Return what it says on an interface: the problem, and how to mend it there."""
+        """Return its text for an interface: the problem, and how to mend it there."""
         return with_cure(self.problem, self.cure, interface)
 
     def __str__(self) -> str:

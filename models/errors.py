@@ -102,7 +102,7 @@ class StoppedError(LagerError):
 class ReaderGoneError(LagerError):
     """Standard output is a pipe whose reader has gone, such as `head`: nothing is left to say."""
 
-    exit_code = 141  # as a shell says of a program that SIGPIPE has ended
+    exit_code = 141  # a shell's code for a program that SIGPIPE has ended
 
 
 class DeviceError(LagerError):

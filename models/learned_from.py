@@ -10,7 +10,7 @@ from lager_onnx.models.template import Template
 from lager_onnx.models.values import is_missing
 
 GRADED: Final = ("instruction", "response", "prompt")  # the fields that are graded, whatever the criterion
-_DIGITS: Final = 16  # 8 bytes: of a million texts, one in 37,000,000 others is taken for one of them
+_DIGITS: Final = 16  # 8 bytes: the chance that two of a million texts share a digest is 1 in 37,000,000
 MOST: Final = 1 << 18  # digests, 4 MB; of more texts, those with the lowest are kept
 
 
@@ -20,7 +20,7 @@ class LearnedFrom:
 
     Attributes:
         records: how many there were.
-        texts: digests of their graded texts, 16 hexadecimal digits each, sorted, one behind the other.
+        texts: digests of their graded texts, 16 hexadecimal digits each, sorted and joined.
     """
 
     records: int
@@ -42,8 +42,8 @@ class LearnedFrom:
         return frozenset(self.texts[first : first + _DIGITS] for first in range(0, len(self.texts), _DIGITS))
 
     @property
-    def whole(self) -> bool:
-        """Whether all texts are there; of very many, some are left out."""
+    def complete(self) -> bool:
+        """Whether every text has its digest here; of more than `MOST`, only those with the lowest are kept."""
         return len(self.texts) < _DIGITS * MOST
 
 

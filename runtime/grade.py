@@ -13,7 +13,7 @@ from lager_onnx.models.scale import Scale
 Array = npt.NDArray[np.float32]
 
 
-_LONGEST: Final = 24  # characters of a text in a line that stands for a grade
+_LONGEST: Final = 24  # characters of a text in a grade's one line
 
 
 def _short(text: str) -> str:

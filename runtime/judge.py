@@ -23,7 +23,7 @@ from lager_onnx.runtime.feedback import FeedbackWriter, Reasoning
 from lager_onnx.runtime.folder import check_graph, read_spec, start_checking
 from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.hub import find_judge
-from lager_onnx.runtime.prepared import Prepared, Record, prepare, reported, tell
+from lager_onnx.runtime.prepared import AnyRecord, Prepared, prepare, reported, tell
 from lager_onnx.runtime.prompts import PromptEncoder
 from lager_onnx.runtime.records.record import as_record, record_or_error
 from lager_onnx.runtime.records.tables import records_of
@@ -151,15 +151,15 @@ class Judge:
             )
         return Judge(self.spec, self._encoder, self._engine, self._opening, reasoning)
 
-    def prompt(self, record: Record, *, fields: Mapping[str, str] | None = None) -> str:
+    def prompt(self, record: AnyRecord, *, fields: Mapping[str, str] | None = None) -> str:
         """The whole text that the judge reads for a record; `fields` as for `score`."""
         return self._encoder.text(as_record(record, fields))
 
-    def problems(self, records: Iterable[Record]) -> list[RecordError | None]:
+    def problems(self, records: Iterable[AnyRecord]) -> list[RecordError | None]:
         """Why each record cannot be graded, None where it can; nothing is graded."""
         return [prepared.error for prepared in prepare(self._encoder, records)]
 
-    def report_unread(self, records: Iterable[Record]) -> None:
+    def report_unread(self, records: Iterable[AnyRecord]) -> None:
         """Log which fields the user gave on purpose and the judge does not read, as grading does; nothing is graded."""
         told = set[Notice]()
         for record in records:
@@ -171,7 +171,7 @@ class Judge:
     @overload
     def score(
         self,
-        records: Iterable[Record],
+        records: Iterable[AnyRecord],
         *,
         batch_tokens: int | None = ...,
         on_error: Literal["raise"] = ...,
@@ -182,7 +182,7 @@ class Judge:
     @overload
     def score(
         self,
-        records: Iterable[Record],
+        records: Iterable[AnyRecord],
         *,
         batch_tokens: int | None = ...,
         on_error: Literal["skip"],
@@ -192,7 +192,7 @@ class Judge:
     ) -> list[Grade | RecordError]: ...
     def score(
         self,
-        records: Iterable[Record],
+        records: Iterable[AnyRecord],
         *,
         batch_tokens: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
@@ -238,13 +238,13 @@ class Judge:
             results.append(result)
         return results
 
-    async def ascore(self, records: Iterable[Record], **options: Any) -> list[Grade]:
+    async def ascore(self, records: Iterable[AnyRecord], **options: Any) -> list[Grade]:
         """`score` for asynchronous code: grades in another thread, while the event loop goes on."""
         return await asyncio.to_thread(lambda: self.score(records, **options))
 
     def score_stream(
         self,
-        records: Iterable[Record | RecordError],
+        records: Iterable[AnyRecord | RecordError],
         *,
         batch_tokens: int | None = None,
         fail_fast: bool = False,
@@ -270,7 +270,7 @@ class Judge:
             yield from grades
 
     def submit(
-        self, records: Iterable[Record | RecordError], *, batch_tokens: int | None = None
+        self, records: Iterable[AnyRecord | RecordError], *, batch_tokens: int | None = None
     ) -> Iterator[Grade | RecordError]:
         """Starts to grade records and returns at once; what it returns gives their grades, in order, as they come.
 

@@ -42,14 +42,14 @@ class LiteralEncoder:
 
     @cached_property
     def _renamed(self) -> tuple[Tokenizer, dict[int, int]]:
-        """The tokeniser that reads control tokens as characters, and the id that each of the other names stands for.
+        """The tokeniser that reads control tokens as characters, and the original id of each of the other names.
 
         All added tokens stay, so that ids do: tokenizers numbers those anew that are not in the vocabulary.
         """
         content = json.loads(self._original.to_str())
         for token in content["added_tokens"]:
             token["special"] = token["id"] in self._control
-        content["post_processor"] = None  # not used; it may name tokens of its own
+        content["post_processor"] = None  # not used; it may name other tokens
         _forget_merges(content["model"], set(self._names))
         tokenizer = Tokenizer.from_str(json.dumps(content))
         tokenizer.encode_special_tokens = True
@@ -71,7 +71,7 @@ def _as(name: str, token: AddedToken) -> AddedToken:
 
 
 def _forget_merges(model: dict[str, object], control: set[str]) -> None:
-    """Takes merges away that make a control token of its characters, as some conversions of SentencePiece have."""
+    """Remove merges that make a control token of its characters, as some conversions of SentencePiece have."""
     merges = model.get("merges")
     if isinstance(merges, list):
         model["merges"] = [merge for merge in merges if _made(merge) not in control]

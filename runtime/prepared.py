@@ -14,8 +14,9 @@ from lager_onnx.runtime.prompts import PromptEncoder, Turns
 logger = logging.getLogger(__name__)
 
 _ENCODED_TOGETHER: Final = 64
+_MOST_TOLD: Final = 1000  # notices that are remembered: names in them come from requests
 
-Record = Mapping[str, Any]
+AnyRecord = Mapping[str, Any]  # as a user gives it, or a `records.Record`
 T = TypeVar("T")
 
 
@@ -38,7 +39,7 @@ class Prepared:
         return len(self.ids)
 
 
-def prepare(encoder: PromptEncoder, records: Iterable[Record | RecordError]) -> Iterator[Prepared]:
+def prepare(encoder: PromptEncoder, records: Iterable[AnyRecord | RecordError]) -> Iterator[Prepared]:
     """Tokenises records as they come; an error in the place of a record is handed through."""
     for chunk in _chunks(records, _ENCODED_TOGETHER):
         found: list[Turns | RecordError] = []
@@ -57,7 +58,7 @@ def prepare(encoder: PromptEncoder, records: Iterable[Record | RecordError]) -> 
 
 
 def reported(records: Iterable[Prepared], told: set[Notice]) -> Iterator[Prepared]:
-    """Hand prepared records on, and log what of them is not read: each once, and what is in `told` no more."""
+    """Hand prepared records on, and log which of their fields are not read; see `tell`."""
     for prepared in records:
         if prepared.turns:
             tell(prepared.turns, told)
@@ -65,9 +66,12 @@ def reported(records: Iterable[Prepared], told: set[Notice]) -> Iterator[Prepare
 
 
 def tell(turns: Turns, told: set[Notice]) -> None:
-    """Log what of a record is not read, but for what is in `told`, which grows by it."""
+    """Log which fields of a record are not read, each once: what is in `told` is not logged again.
+
+    After a thousand notices nothing more is logged, so that a server neither keeps nor logs whatever clients name.
+    """
     for notice in turns.unread:
-        if notice not in told:
+        if notice not in told and len(told) < _MOST_TOLD:
             told.add(notice)
             logger.warning(notice)
 

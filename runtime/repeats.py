@@ -1,4 +1,4 @@
-"""Grades a prompt that comes several times once, so that the same text has the same grade to the bit."""
+"""Grade a prompt that comes several times once, so that the same text has the same grade to the bit."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ _ENTRY_BYTES: Final = 1024  # of Python's objects for each
 
 @dataclass
 class _Slot:
-    """What was found for a prompt, once it is."""
+    """A place for what is found for a prompt."""
 
     key: bytes
     found: Found | None = None
@@ -90,7 +90,7 @@ class Repeats:
 
 
 def _key(prepared: Prepared) -> bytes:
-    """A prompt, and what is asked: it says how feedback that the judge writes is read."""
+    """Return the digest of a prompt and its question, by which feedback that the judge writes is read."""
     asked = blake2b(np.asarray(prepared.ids, np.int64).tobytes(), digest_size=16)
     asked.update(repr(prepared.question).encode("utf-8", "backslashreplace"))
     return asked.digest()
@@ -107,7 +107,7 @@ def _size(found: Found) -> int:
 
 
 def _copy(found: Found) -> Found:
-    """The same in memory of its own: a grade's arrays are the caller's, who may write to them."""
+    """Return a copy: a grade's arrays are the caller's, who may write to them."""
     if isinstance(found, dict):
         return {name: np.array(array) for name, array in found.items()}
     if isinstance(found, list):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROW = "{:<10} {:<22} {:>6} {:<8} {:>6} {:<8} {:>6}  {}"
-# Of README.md, where it says how it was found; nothing here computes it.
+# README.md tells how it was found; nothing here computes it.
 RECORDED = (
     "Recorded, not computed here: Qwen2.5-Coder-1.5B-Instruct tells 10 of the 10 apart (README.md); "
     "make demo JUDGE=qwen-1.5b grades with it."

@@ -24,8 +24,7 @@ from lager_onnx.serve.page import page_of
 from lager_onnx.serve.protocols import ENDPOINTS
 from lager_onnx.serve.service import Service, Settings
 
-# Without a key: a page that says what the judge is, what keeps the server running, and figures, which hold no text of
-# any request.
+# Without a key: the page, health checks, and counts, which hold no text of any request.
 _OPEN: Final = frozenset({"/", "/health", "/ready", "/metrics"})
 
 

@@ -1,4 +1,4 @@
-"""The page at /: a form, and what the judge behind it is."""
+"""Fill the page at / with what its judge is."""
 
 import json
 from pathlib import Path

@@ -38,11 +38,11 @@ class Seen(Protocol):
     """How many of some records a method was tuned or calibrated on; None for none."""
 
     def __call__(self, name: str, rows: Rows) -> Overlap | None:
-        """Of the method's name and the numbers of the records."""
+        """Return it by the method's name and the records' numbers, (rows,)."""
 
 
 def nothing_seen(name: str, rows: Rows) -> Overlap | None:  # noqa: ARG001 - a `Seen`
-    """Of methods that were not tuned."""
+    """Return None: no method was tuned."""
     return None
 
 
@@ -53,12 +53,12 @@ class Agreement:
     Attributes:
         part: "all", or a field and its value, such as "criterion=fluency".
         records: how many.
+        groups: how many; with fewer than `LEAST_GROUPS`, figures have no interval.
         method: its name.
         figures: of `FIGURES`, with intervals.
-        groups: how many; with fewer than `LEAST_GROUPS`, figures have no interval.
         distinct: number of different scores; those that differ by noise alone count as one.
-        seen: how much of the part the method was tuned or calibrated on; None for nothing.
         lead: Spearman of the method that leads the table less this one's, on the same resamples; None for itself.
+        seen: how much of the part the method was tuned or calibrated on; None for nothing.
     """
 
     part: str

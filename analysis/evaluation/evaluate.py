@@ -148,28 +148,29 @@ def beside_baselines(
 
 
 def _seen(specs: Mapping[str, JudgeSpec], rows: Sequence[LabelledRecord]) -> Seen:
-    """How many of some records each of the methods was tuned on; warns where it is any."""
+    """Return how many of some records each method was tuned on, as a function; log a warning for any."""
     known, groups = {name: seen(spec, rows) for name, spec in specs.items()}, [row.group for row in rows]
-    for name, of_records in known.items():
-        if name != CALIBRATED and (warning := overlap_of(specs[name], groups, of_records).describe(name)):
-            logger.warning("%s", warning)
 
     def of(name: str, rows: Rows) -> Overlap | None:
         if name not in known or not known[name][rows].any():
             return None
         return overlap_of(specs[name], [groups[row] for row in rows], known[name][rows])
 
+    every = np.arange(len(groups))
+    for name in specs:
+        if name != CALIBRATED and (found := of(name, every)):
+            logger.warning("%s", found.describe(name))
     return of
 
 
 def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
-    """Values by which records are split; those without one are a part of their own, whose value is empty.
+    """Return the values by which records are split; records without a value form one part, whose value is "".
 
     Fields that were asked for and that no record has are logged.
     """
     every = [as_record(row.record).everything for row in rows]
-    for field in by:
-        if field not in BY or tuple(by) != BY:
+    if tuple(by) != BY:
+        for field in by:
             _report_absent(field, every)
     return {field: [group_name(record.get(field)) or "" for record in every] for field in by}
 

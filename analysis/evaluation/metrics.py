@@ -76,7 +76,7 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval; with too few groups there is none, and `low` and `high` are NaN."""
+        """Return whether there is an interval; with too few groups there is none, and `low` and `high` are NaN."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     def __str__(self) -> str:

@@ -35,9 +35,9 @@ def as_text(agreements: Sequence[Agreement]) -> str:
 
 
 def notes(agreements: Sequence[Agreement]) -> list[str]:
-    """Return what must be said of the figures: which are too good, and which are not there."""
-    whole = [row for row in agreements if row.part == "all" and row.seen]
-    found = [f"WARNING: {row.seen.describe(row.method)}." for row in whole if row.seen]
+    """Return notes on the figures: which are of records seen before, and which are missing."""
+    of_all = [row for row in agreements if row.part == "all"]
+    found = [f"WARNING: {row.seen.describe(row.method)}." for row in of_all if row.seen]
     if any(row.groups < LEAST_GROUPS for row in agreements):
         found.append(f"No intervals where there are fewer than {LEAST_GROUPS} groups: label more responses.")
     if any(not math.isfinite(figure.value) for row in agreements for figure in row.figures.values()):
@@ -51,7 +51,7 @@ def as_json(agreements: Sequence[Agreement]) -> str:
 
 
 def as_csv(agreements: Sequence[Agreement]) -> str:
-    """One line a part and method; what there is not is empty."""
+    """One line a part and method; missing figures are empty."""
     file = io.StringIO()
     names = [f"{name}{end}" for name in (*FIGURES, "lead") for end in ("", "_low", "_high")]
     writer = csv.writer(file, lineterminator="\n")

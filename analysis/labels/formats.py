@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from lager_onnx.analysis.labels.groups import group_name
-from lager_onnx.analysis.labels.label import label_of, ratings_of
+from lager_onnx.analysis.labels.label import ratings_of
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.values import is_missing, names
-
-__all__ = ["DATA_FORMATS", "HELPSTEER_ATTRIBUTES", "LABEL_FIELDS", "DataFormat", "label_of"]
 
 DataFormat = Literal["plain", "prometheus", "helpsteer", "biggen", "reference"]
 Record = Mapping[str, Any]
@@ -110,7 +108,7 @@ def biggen(record: Record) -> Iterator[Record]:
 
 
 def _rated(record: Record, field: str) -> list[float]:
-    """Labels of BiGGen-Bench, where -1 stands for none."""
+    """Return the labels of a record of BiGGen-Bench, where -1 means none."""
     ratings = [rating for rating in ratings_of(record, field) if rating != -1]
     if not ratings:
         raise LabelError(f"field {field!r} is -1: nobody has rated this record")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lager_onnx.models.errors import LabelError
-from lager_onnx.models.values import is_missing
+from lager_onnx.models.values import is_missing, plain
 
 Rows = npt.NDArray[np.intp]
 
@@ -20,15 +20,14 @@ def group_name(value: Any) -> str | None:
     A whole number is one group in every form: 1, 1.0 (as pandas has it in a column with gaps) and "1" (as CSV has it).
     0 and false are groups. Other text is taken as it is, without the white space around it: "1.0" and "01" are others.
     """
+    value = plain(value)
     if is_missing(value):
         return None
-    if not isinstance(value, str) and hasattr(value, "tolist"):
-        value = value.tolist()  # NumPy's
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, list | dict):
         return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return str(value).strip()
 

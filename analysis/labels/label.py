@@ -5,13 +5,12 @@ import math
 import numbers
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 from lager_onnx.models.criteria import CRITERIA
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import LabelError
-from lager_onnx.models.values import is_missing, names, visible
+from lager_onnx.models.values import is_missing, names, plain, visible
 
 Record = Mapping[str, Any]
 
@@ -37,12 +36,6 @@ _CRITERIA: Final = {word for name in CRITERIA for word in name.split("-")} | {
 # Names of qualities end so, and names of people seldom do.
 _OF_A_QUALITY: Final = re.compile(r".{2,}(ness|ity|ence|ance|ency|ancy|tion|sion|ment|acy|ism|ability|ibility)")
 _FEW: Final = 10  # scores that a count may be kept of: "0" to "10"
-
-
-def label_of(record: Record, field: str) -> float:
-    """Return the number in a field, or the mean of those of several people; see `ratings_of`."""
-    ratings = ratings_of(record, field)
-    return math.fsum(ratings) / len(ratings)
 
 
 def ratings_of(record: Record, field: str) -> list[float]:
@@ -89,19 +82,18 @@ def value_at(record: Record, field: str) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """A value with arrays as lists, and what JSON text says."""
-    if not isinstance(value, str) and hasattr(value, "tolist"):
-        value = value.tolist()
+    """Return a value in plain Python; JSON text of a list or an object as what it holds."""
+    value = plain(value)
     if isinstance(value, str) and value.strip().startswith(("[", "{")):
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
             return value
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _people(value: Any, record: Record, field: str) -> list[Any]:
-    """The labels in a value, one a person."""
+    """Return the labels in a value, one a person."""
     value = _read(value)
     if isinstance(value, Mapping):
         own = _criterion(record)
@@ -120,7 +112,7 @@ def _people(value: Any, record: Record, field: str) -> list[Any]:
 
 
 def _check_people(value: Mapping[Any, Any], field: str, own: str) -> None:
-    """Refuses an object whose keys may be anything but people."""
+    """Refuse an object whose keys may be anything but people."""
     found = [str(key) for key in value]
     words = {key: re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower()) for key in found}
     if any(_is_part(each, _STATISTICS) for each in words.values()):
@@ -140,7 +132,7 @@ def _check_people(value: Mapping[Any, Any], field: str, own: str) -> None:
 
 
 def _is_part(words: Sequence[str], parts: frozenset[str]) -> bool:
-    """Whether a name says one of the parts, such as `annotator_id`; `annotator_1` names a person."""
+    """Return whether a key names one of the parts, such as `annotator_id`; `annotator_1` names a person."""
     return words[-1] in parts and not any(word.isdecimal() for word in words)
 
 
@@ -151,7 +143,7 @@ def _named(field: str, value: Mapping[Any, Any]) -> str:
 
 
 def _criterion(record: Record) -> str:
-    """The name of what is graded, in plain letters; "" where the record does not say."""
+    """Return the name of the record's criterion as `_plain` has it; "" where it has none."""
     name, rubric = record.get("criterion"), _read(record.get("rubric"))
     if is_missing(name) and isinstance(rubric, Mapping):
         name = rubric.get("name")
@@ -163,14 +155,14 @@ def _plain(name: Any) -> str:
 
 
 def _number(value: Any, whole: Any, field: str) -> float:
-    """A number, or its text as CSV has it."""
+    """Return a number, which may be text as in CSV."""
     number = math.nan
     if isinstance(value, str) and "_" not in value:  # Python reads 1_0 as ten
         try:
             number = float(value)
         except ValueError:
             number = math.nan
-    elif isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool):
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
         try:
             number = float(value)
         except OverflowError:

@@ -91,9 +91,8 @@ def gradable(judge: Judge, found: LabelledRecords) -> LabelledRecords:
     """
     problems = judge.problems([row.record for row in found.rows])
     kept = [row for row, problem in zip(found.rows, problems, strict=True) if problem is None]
-    wrong = [(row.where, problem) for row, problem in zip(found.rows, problems, strict=True) if problem]
-    reasons = [problem.at(where).told("command") for where, problem in wrong]
-    left = LabelledRecords(kept, [*found.left_out, *reasons])
+    wrong = [problem.at(row.where) for row, problem in zip(found.rows, problems, strict=True) if problem]
+    left = LabelledRecords(kept, [*found.left_out, *wrong])
     if not kept:
-        raise LabelError(f"the judge can grade none of the records; {left.describe()}")
+        raise left.none_left("the judge can grade none of the records")
     return left

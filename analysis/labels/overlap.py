@@ -1,4 +1,4 @@
-"""Whether labelled records are those that a judge was tuned on: then their figures are too good."""
+"""Find labelled records that a judge was tuned on: on them, its figures are too good."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ class Overlap:
     """How many of some records a judge was tuned or calibrated on.
 
     Attributes:
-        records: that it was learned from, as far as their graded text says; the criterion does not matter.
+        records: those among them that it learned from, by their graded text; the criterion does not matter.
         of_records: how many there are.
         groups: that hold such a record.
         of_groups: how many there are.
-        whole: whether the judge knows all texts that it was learned from; if not, there may be more.
+        complete: whether the judge keeps the digests of all texts that it learned from; if not, there may be more.
     """
 
     records: int
     of_records: int
     groups: int
     of_groups: int
-    whole: bool = True
+    complete: bool = True
 
     def describe(self, name: str = "the judge") -> str:
         """Return a warning; "" where there is nothing to warn of."""
         if not self.records:
             return ""
-        least = "" if self.whole else "at least "
+        least = "" if self.complete else "at least "
         return (
             f"{name} was tuned or calibrated on {least}{self.records} of these {self.of_records} records "
             f"({self.groups} of {self.of_groups} groups): its figures are better here than on records that it has not "
@@ -45,7 +45,11 @@ class Overlap:
 
 
 def overlap(
-    judge: Judge, records: LabelledRecords | Iterable[Mapping[str, Any]], *, label: str = "human_score"
+    judge: Judge,
+    records: LabelledRecords | Iterable[Mapping[str, Any]],
+    *,
+    label: str = "human_score",
+    fields: Mapping[str, str] | None = None,
 ) -> Overlap:
     """Return how many of the records a judge was tuned or calibrated on.
 
@@ -53,19 +57,20 @@ def overlap(
         judge: the judge.
         records: with a label each, as for `evaluate`.
         label: the field that holds it.
+        fields: which field of a record is read as what, as `Judge.score` takes them.
 
     Raises:
         LabelError: as for `evaluate`.
     """
-    rows = as_labelled(records, judge.spec.scale, field=label).rows
+    rows = as_labelled(records, judge.spec.scale, field=label, fields=fields).rows
     return overlap_of(judge.spec, [row.group for row in rows], seen(judge.spec, rows))
 
 
 def overlap_of(spec: JudgeSpec, groups: Sequence[str], of_records: npt.NDArray[np.bool_]) -> Overlap:
     """Return the same of records by their groups, and whether the judge was tuned on each."""
     found = {group for group, known in zip(groups, of_records, strict=True) if known}
-    whole = spec.learned_from is None or spec.learned_from.whole
-    return Overlap(int(of_records.sum()), len(groups), len(found), len(set(groups)), whole)
+    complete = spec.learned_from is None or spec.learned_from.complete
+    return Overlap(int(of_records.sum()), len(groups), len(found), len(set(groups)), complete)
 
 
 def seen(spec: JudgeSpec, rows: Sequence[LabelledRecord]) -> npt.NDArray[np.bool_]:

@@ -1,13 +1,14 @@
 """Reads what people said of responses."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Final, Literal
 
 from lager_onnx.analysis.labels.formats import DATA_FORMATS, LABEL_FIELDS, DataFormat
 from lager_onnx.analysis.labels.groups import group_name
 from lager_onnx.analysis.labels.label import ratings_of, value_at
+from lager_onnx.models.cure import Cure, Interface
 from lager_onnx.models.errors import LabelError, LagerError, RecordError
 from lager_onnx.models.question import ASKING
 from lager_onnx.models.scale import Scale
@@ -18,7 +19,7 @@ from lager_onnx.runtime.records.record import with_criterion
 from lager_onnx.runtime.records.tables import records_of
 
 OnError = Literal["stop", "skip"]
-LABEL: Final = "human_score"  # where nobody names another field
+LABEL: Final = "human_score"  # the field that holds the label by default
 _SHOWN: Final = 10  # reasons in a message
 
 
@@ -41,10 +42,10 @@ class LabelledRecord:
 
 @dataclass(frozen=True)
 class LabelledRecords:
-    """Labelled records of a file, and why others were left out: one message each, with file and line."""
+    """Labelled records of a file, and why others were left out: one error each, with file and line."""
 
     rows: list[LabelledRecord]
-    left_out: list[str]
+    left_out: list[LagerError]
 
     def __iter__(self) -> Iterator[LabelledRecord]:
         return iter(self.rows)
@@ -52,12 +53,17 @@ class LabelledRecords:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def describe(self) -> str:
-        """How many were left out and why; "" where none were."""
+    def describe(self, interface: Interface = "python") -> str:
+        """Return how many were left out and why, with the cures of an interface; "" where none were."""
         if not self.left_out:
             return ""
         more = f"\n  and {len(self.left_out) - _SHOWN} more" if len(self.left_out) > _SHOWN else ""
-        return f"{len(self.left_out)} left out:\n  " + "\n  ".join(self.left_out[:_SHOWN]) + more
+        reasons = "\n  ".join(error.told(interface) for error in self.left_out[:_SHOWN])
+        return f"{len(self.left_out)} left out:\n  {reasons}{more}"
+
+    def none_left(self, problem: str) -> LabelError:
+        """Return the error that no record is left, and why each was left out."""
+        return LabelError(problem, Cure(command=self.describe("command"), python=self.describe("python")))
 
 
 def read_labelled(
@@ -98,11 +104,9 @@ def read_labelled(
             except (LabelError, RecordError) as error:
                 if on_error == "stop":
                     raise error.at(row.where) from error
-                found.left_out.append(error.at(row.where).told("command"))
+                found.left_out.append(error.at(row.where))
     if not found.rows:
-        raise LabelError(
-            f"{source.name} holds no labelled records" + (f"; {found.describe()}" if found.left_out else "")
-        )
+        raise found.none_left(f"{source.name} holds no labelled records")
     return found
 
 
@@ -183,8 +187,8 @@ def _labelled(
         )
     group = group_name(every.get("group"))
     if group is None:
-        group = "\0" + (_graded_text(as_shown(judged)) or where)  # no name that anybody gives begins so
-    return LabelledRecord(where, judged, math.fsum(ratings) / len(ratings), group)
+        group = "\0" + (_graded_text(as_shown(judged)) or where)  # so that it equals no name in a file
+    return LabelledRecord(where, judged, fmean(ratings), group)
 
 
 def _graded_text(record: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def text(content: str) -> str:
 
 
 def texts(named: Mapping[str, str], most: int) -> str:
-    """Named texts as they stand; of one longer than `most` characters the beginning, with the whole behind a click."""
+    """Return named texts as a list; one longer than `most` characters is cut, and a click opens all of it."""
     items = []
     for name, content in named.items():
         shown = text(content if len(content) <= most else f"{content[:most].rstrip()} …")

@@ -43,7 +43,7 @@ def inspect_page(
 
 
 def _texts(spec: JudgeSpec, record: Mapping[str, Any]) -> dict[str, str]:
-    """The fields that a judge reads, by name; without those that have nothing to say."""
+    """Return the fields that a judge reads, by name, without those that are missing."""
     known, shown = dict.fromkeys((*_FIELDS, *sorted(spec.template.fields))), as_shown(record)
     given = {name: shown[name] for name in known if shown.has(name)}
     return {name: value if isinstance(value, str) else strict_json(value) for name, value in given.items()}
@@ -54,7 +54,7 @@ def _layers(spec: JudgeSpec, grade: Grade) -> Figure:
     asked = len(grade.distribution)  # a question has fewer answers than the judge has scores
     z, weights = grade.layer_logits[:, :asked].astype(np.float64), np.asarray(spec.layer_weights)
     # (lens, layer, answers asked for)
-    weighted, alone = ((each).reshape(len(LENSES), -1, asked) for each in (weights[:, None] * z, softmax(z)))
+    weighted, alone = (each.reshape(len(LENSES), -1, asked) for each in (weights[:, None] * z, softmax(z)))
     # Layers from the bottom up, those above left out; the whole sum at the end is the score.
     so_far = softmax(np.cumsum(weighted.sum(axis=0), axis=0))
     added = (weighted - weighted.mean(axis=-1, keepdims=True)).sum(axis=0)  # what all scores share moves nothing
@@ -82,13 +82,13 @@ def _layers(spec: JudgeSpec, grade: Grade) -> Figure:
 
 
 def _told(grade: Grade, probabilities: Array) -> Array:
-    """What distributions (layers, answers) say: the expected score, or the probability of the judge's choice."""
+    """Return the expected score of distributions (layers, answers), or the probability of the judge's choice."""
     if grade.choice is not None:
         return probabilities[:, grade.choices.index(grade.choice)]
     return expected_score(probabilities, np.asarray(grade.scale.values))
 
 
 def _short(answer: str) -> str:
-    """For a plot, where text between two dollars would be a formula."""
+    """Return an answer for a plot, where text between two dollars would be a formula."""
     cut = answer if len(answer) <= _LABEL else f"{answer[: _LABEL - 1]}…"
     return cut.replace("\n", " ").replace("$", r"\$")

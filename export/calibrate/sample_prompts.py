@@ -40,7 +40,7 @@ def sample_prompts(spec: JudgeSpec, tokenizer: Tokenizer, records: Iterable[Mapp
 
 
 def _complete(template: Template, record: Mapping[str, str]) -> dict[str, str]:
-    """A record with what the template has besides."""
+    """Return a record with all fields of the template."""
     text = f"{record['instruction']}\n\n{record['response']}"
     if "prompt" in template.fields:  # a whole user's turn, which no template is filled for
         return {"prompt": text}

@@ -1,4 +1,4 @@
-"""Numbers of config.json that cannot be: given as text, not finite, not positive, or that do not fit each other."""
+"""Refuse impossible numbers in config.json: text, not finite, not positive, or not fitting each other."""
 
 import inspect
 import math
@@ -25,7 +25,7 @@ _POSITIVE: Final = (
 
 
 def check_values(content: Mapping[str, Any], kind: type[PretrainedConfig]) -> None:
-    """Refuse numbers that cannot be, by the name of their field.
+    """Refuse impossible numbers, by the name of their field.
 
     Args:
         content: the decoder's, as `understood` returns it.
@@ -59,7 +59,7 @@ def check_fit(content: Mapping[str, Any], config: PretrainedConfig) -> None:
     """Refuse numbers that do not fit each other, defaults of the class included.
 
     Raises:
-        CheckpointError: says which.
+        CheckpointError: names them.
     """
     hidden, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
     size, groups = (getattr(config, name, None) for name in ("head_dim", "num_key_value_heads"))
@@ -88,7 +88,7 @@ def check_layers(content: Mapping[str, Any]) -> None:
     """Refuse a list of layer types that is not one for every layer.
 
     Raises:
-        CheckpointError: says which.
+        CheckpointError: names them.
     """
     kinds, layers = content.get("layer_types"), content.get("num_hidden_layers")
     if kinds is None:

@@ -18,10 +18,10 @@ from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
 from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
 from lager_onnx.export.sources.gguf_config import reads
+from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
 from lager_onnx.export.weights import ROWS_AT_ONCE
 from lager_onnx.models.errors import CheckpointError
 
-_INSTEAD: Final = "Export the checkpoint's Hugging Face directory instead"
 _ROPE_FACTORS: Final = "rope_freqs.weight"
 # Keys of the architecture that change nothing which is computed here, or only say again what tensors show.
 _HARMLESS: Final = {
@@ -53,7 +53,7 @@ def open_gguf(path: Path) -> GGUFReader:
         CheckpointError: one is damaged or missing, or the file is a later part.
     """
     first = _open(path)
-    parts = int(_value(first, "split.count") or 1)
+    parts = int(value_of(first, "split.count") or 1)
     if parts == 1:
         return first
     named = _PART.match(path.name)
@@ -99,8 +99,8 @@ class GgufTensors:
         self._names = get_gguf_hf_weights_map(model)
         stored = [tensor for tensor in reader.tensors if tensor.name != _ROPE_FACTORS]
         if surplus := [tensor.name for tensor in stored if tensor.name not in self._names]:
-            raise CheckpointError(f"{path} holds tensors that are not read: {', '.join(surplus[:6])}. {_INSTEAD}")
-        make = TENSOR_PROCESSORS.get(str(_value(reader, "general.architecture")), TensorProcessor)
+            raise CheckpointError(f"{path} holds tensors that are not read: {', '.join(surplus[:6])}; {INSTEAD}")
+        make = TENSOR_PROCESSORS.get(str(value_of(reader, "general.architecture")), TensorProcessor)
         self._processor = make(config=model.config.to_dict())
         self._where = {self._names[tensor.name]: tensor for tensor in stored}
         self.shapes = {name: tuple(int(size) for size in tensor.shape[::-1]) for name, tensor in self._where.items()}
@@ -131,7 +131,7 @@ def check_header(reader: GGUFReader, path: Path, model: PreTrainedModel) -> None
     Raises:
         CheckpointError: the file says something that was not read.
     """
-    _check_keys(reader, path, str(_value(reader, "general.architecture")), model.config)
+    _check_keys(reader, path, str(value_of(reader, "general.architecture")), model.config)
     factors = next((tensor for tensor in reader.tensors if tensor.name == _ROPE_FACTORS), None)
     if factors is not None:
         _divide_frequencies(model, torch.from_numpy(dequantize(factors.data, factors.tensor_type).copy()), path)
@@ -143,7 +143,7 @@ def _check_keys(reader: GGUFReader, path: Path, architecture: str, config: Any) 
         name = key.removeprefix(f"{architecture}.")
         if name == key or (name in read and read[name] not in (None, -1)):
             continue
-        value = _value(reader, key)
+        value = value_of(reader, key)
         if name in _MUST_AGREE and getattr(config, _MUST_AGREE[name], value) == value:
             continue
         if (
@@ -153,18 +153,13 @@ def _check_keys(reader: GGUFReader, path: Path, architecture: str, config: Any) 
             or value == 0
         ):
             continue
-        raise CheckpointError(f"{path} says {key} = {value}, which is not read from a GGUF file. {_INSTEAD}")
+        raise CheckpointError(f"{path} says {key} = {value}, which is not read from a GGUF file; {INSTEAD}")
 
 
 def _divide_frequencies(model: PreTrainedModel, factors: torch.Tensor, path: Path) -> None:
     rotary = getattr(model.get_decoder(), "rotary_emb", None)
     frequencies = getattr(rotary, "inv_freq", None)
     if rotary is None or frequencies is None or frequencies.shape != factors.shape:
-        raise CheckpointError(f"{path} holds rope factors that this architecture has no place for. {_INSTEAD}")
+        raise CheckpointError(f"{path} holds rope factors that this architecture has no place for; {INSTEAD}")
     rotary.inv_freq = frequencies / factors.to(frequencies.dtype)
     rotary.original_inv_freq = rotary.inv_freq
-
-
-def _value(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()

@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from gguf import GGUFReader
 
+from lager_onnx.export.sources.gguf_header import value_of
+
 logger = logging.getLogger(__name__)
 
-# The configuration's name of what the header says under the architecture's name.
+# Keys of the header under the architecture's name, and the configuration's names for them.
 _NUMBERS: Final = {
     "attn_logit_softcapping": "attn_logit_softcapping",
     "final_logit_softcapping": "final_logit_softcapping",
@@ -22,28 +24,28 @@ _LAYERS_27B: Final = {"gemma2": 46, "gemma3": 62}
 
 
 def complete_config(reader: GGUFReader, config: Any) -> None:
-    """Set in `config` what the header says and transformers does not read.
+    """Set in `config` what transformers does not read from the header.
 
     That is: ids of named tokens, soft caps, the size of heads, the base of local attention's angles, Gemma 3's linear
     rope scaling, and by what Gemma divides its queries.
     """
-    architecture = str(_value(reader, "general.architecture"))
+    architecture = str(value_of(reader, "general.architecture"))
     for name, key in _TOKENS.items():  # a class's own ids are those of another vocabulary
-        setattr(config, key, _value(reader, f"tokenizer.ggml.{name}_token_id"))
-    ends = [_value(reader, f"tokenizer.ggml.{name}_token_id") for name in _ENDS]
+        setattr(config, key, value_of(reader, f"tokenizer.ggml.{name}_token_id"))
+    ends = [value_of(reader, f"tokenizer.ggml.{name}_token_id") for name in _ENDS]
     config.eos_token_id = list(dict.fromkeys(id_ for id_ in ends if id_ is not None)) or None
     for name, key in _NUMBERS.items():
-        value = _value(reader, f"{architecture}.{name}")
+        value = value_of(reader, f"{architecture}.{name}")
         if value is not None and hasattr(config, key):
             setattr(config, key, value)
     if architecture in _GEMMA:
         config.query_pre_attn_scalar = _query_scalar(architecture, config)
-    if architecture == "gemma3" and _value(reader, "gemma3.rope.scaling.type") == "linear":
-        config.rope_scaling = {"rope_type": "linear", "factor": _value(reader, "gemma3.rope.scaling.factor")}
+    if architecture == "gemma3" and value_of(reader, "gemma3.rope.scaling.type") == "linear":
+        config.rope_scaling = {"rope_type": "linear", "factor": value_of(reader, "gemma3.rope.scaling.factor")}
 
 
 def reads(architecture: str, name: str, config: Any) -> bool:
-    """Whether `complete_config` reads the key `name` of this architecture's header."""
+    """Return whether `complete_config` reads the key `name` of this architecture's header."""
     scaled = architecture == "gemma3" and (getattr(config, "rope_scaling", None) or {}).get("rope_type") == "linear"
     return scaled and name in ("rope.scaling.type", "rope.scaling.factor")
 
@@ -59,8 +61,3 @@ def _query_scalar(architecture: str, config: Any) -> float:
             _GEMMA_HEAD, architecture,
         )  # fmt: skip
     return float(_GEMMA_HEAD)
-
-
-def _value(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()

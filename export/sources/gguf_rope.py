@@ -1,9 +1,11 @@
-"""What the header of a GGUF file says of its rotary embedding, in the form of a config.json."""
+"""Read the rotary embedding of a GGUF file's header in the form of a config.json."""
 
 from typing import Any
 
 import numpy as np
 from gguf import GGUFReader, dequantize
+
+from lager_onnx.export.sources.gguf_header import value_of
 
 _FACTORS = "rope_freqs.weight"
 _TYPES = {"gemma3": "gemma3_text"}
@@ -14,10 +16,10 @@ def rope_facts(reader: GGUFReader) -> dict[str, Any]:
 
     `frequency_divisors` are the numbers, (rotary size / 2,), by which the file divides every frequency.
     """
-    architecture = _value(reader, "general.architecture")
+    architecture = value_of(reader, "general.architecture")
 
     def said(name: str) -> Any:
-        return _value(reader, f"{architecture}.{name}")
+        return value_of(reader, f"{architecture}.{name}")
 
     heads, hidden = said("attention.head_count"), said("embedding_length")
     facts: dict[str, Any] = {
@@ -39,8 +41,3 @@ def rope_facts(reader: GGUFReader) -> dict[str, Any]:
     if factors is not None:
         facts["frequency_divisors"] = np.asarray(dequantize(factors.data, factors.tensor_type), np.float64)
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def _value(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()

@@ -6,21 +6,20 @@ spaces and line breaks of Phi 3, makes another kind of model of Gemma's, and tak
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gguf import GGUFReader
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
 from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
-from lager_onnx.export.sources.splitting import COMPOSED, LLAMA3, RULES, WHOLE_WORDS
+from lager_onnx.export.sources.splitting import COMPOSED, RULES, WHOLE_WORDS
 from lager_onnx.models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-_LLAMA3: Final = LLAMA3
 _SPACE: Final = "▁"
-_INSTEAD: Final = "export the checkpoint's Hugging Face directory instead"
 _SAMPLE: Final = "You are a careful judge.\n\nGrade it from 1 to 5: 3.14 isn't 22/7, naïve Ωμέγα 漢字\n\tscore: "
 _WORDS: Final = "gpt2"  # how a GGUF file calls byte-level tokenisers
 _SENTENCEPIECE: Final = "llama"
@@ -37,9 +36,9 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
         CheckpointError: the file names no kind or splitting rule, or one that is not known here, so tokens could
             silently be wrong; its lists do not fit together; or text is lost.
     """
-    kind = _value(reader, "tokenizer.ggml.model")
+    kind = value_of(reader, "tokenizer.ggml.model")
     if kind not in (_WORDS, _SENTENCEPIECE):
-        raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {_INSTEAD}")
+        raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {INSTEAD}")
     vocabulary = read_vocabulary(reader, path, spaces=kind == _SENTENCEPIECE)
     named = _named_tokens(reader, path, vocabulary)
     if kind == _WORDS:
@@ -54,17 +53,17 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
         )
     _check_text(tokenizer, path)
     made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
-    made.chat_template = _value(reader, "tokenizer.chat_template")
+    made.chat_template = value_of(reader, "tokenizer.chat_template")
     return made
 
 
 def _words(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> Tokenizer:
-    rule = _value(reader, "tokenizer.ggml.pre")
-    if rule in (None, "default") and _value(reader, "general.architecture") == _WORDS:
+    rule = value_of(reader, "tokenizer.ggml.pre")
+    if rule in (None, "default") and value_of(reader, "general.architecture") == _WORDS:
         rule = _WORDS
     if rule not in RULES:
         raise CheckpointError(
-            f"{path.name} splits text by the rule {rule!r}, which is not known; {', '.join(RULES)} are. {_INSTEAD}"
+            f"{path.name} splits text by the rule {rule!r}, which is not known; {', '.join(RULES)} are; {INSTEAD}"
         )
     tokenizer = Tokenizer(models.BPE(vocabulary.ids, list(vocabulary.merges or ())))
     tokenizer.normalizer = normalizers.NFC() if rule in COMPOSED else None
@@ -78,7 +77,7 @@ def _words(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> Tokenizer:
 def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str | None) -> Tokenizer:
     """Spaces are written as a letter, and bytes that are in no token as tokens of their own."""
     ids = vocabulary.ids
-    if str(_value(reader, "general.architecture")).startswith("gemma") and "\t" not in ids and "<0x09>" in ids:
+    if str(value_of(reader, "general.architecture")).startswith("gemma") and "\t" not in ids and "<0x09>" in ids:
         ids = {**ids, "\t": ids["<0x09>"]}  # as Gemma's tokenizer.json
         del ids["<0x09>"]
     tokenizer = Tokenizer(
@@ -90,7 +89,7 @@ def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str |
             byte_fallback=True,
         )
     )
-    prefix = _value(reader, "tokenizer.ggml.add_space_prefix")
+    prefix = value_of(reader, "tokenizer.ggml.add_space_prefix")
     prefixed = prefix is None or bool(prefix)
     prepended = [normalizers.Prepend(_SPACE)] if prefixed else []
     tokenizer.normalizer = normalizers.Sequence([*prepended, normalizers.Replace(" ", _SPACE)])
@@ -102,8 +101,8 @@ def _sentencepiece(reader: GGUFReader, vocabulary: Vocabulary, *, unknown: str |
 
 
 def _add_tokens(reader: GGUFReader, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
-    """Registers control tokens as special ones, user-defined tokens as others, under the ids that they have."""
-    phi3 = _value(reader, "tokenizer.ggml.model") == _SENTENCEPIECE and _PHI3 in vocabulary.ids
+    """Register control tokens as special ones, user-defined tokens as others, under the ids that they have."""
+    phi3 = value_of(reader, "tokenizer.ggml.model") == _SENTENCEPIECE and _PHI3 in vocabulary.ids
     added = []
     for token, type_ in zip(vocabulary.tokens, vocabulary.types, strict=True):
         if type_ in (CONTROL, UNKNOWN):
@@ -117,7 +116,7 @@ def _add_tokens(reader: GGUFReader, tokenizer: Tokenizer, vocabulary: Vocabulary
 def _named_tokens(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> dict[str, str]:
     named = {}
     for short, name in _NAMED.items():
-        id_ = _value(reader, f"tokenizer.ggml.{short}_token_id")
+        id_ = value_of(reader, f"tokenizer.ggml.{short}_token_id")
         if id_ is None:
             continue
         if not 0 <= id_ < len(vocabulary.tokens):
@@ -129,21 +128,16 @@ def _named_tokens(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> dic
 
 
 def _begins(reader: GGUFReader, kind: str) -> bool:
-    """Whether a text begins with the begin token; where the file does not say it, as llama.cpp decides it."""
-    said = _value(reader, "tokenizer.ggml.add_bos_token")
+    """Return whether a text begins with the begin token; by llama.cpp's default where the file has no key for it."""
+    said = value_of(reader, "tokenizer.ggml.add_bos_token")
     if said is not None:
         return bool(said)
-    return kind == _SENTENCEPIECE or _value(reader, "tokenizer.ggml.pre") in WHOLE_WORDS
+    return kind == _SENTENCEPIECE or value_of(reader, "tokenizer.ggml.pre") in WHOLE_WORDS
 
 
 def _check_text(tokenizer: Tokenizer, path: Path) -> None:
     read_back = tokenizer.decode(tokenizer.encode(_SAMPLE, add_special_tokens=False).ids, skip_special_tokens=False)
     if read_back.strip() != _SAMPLE.strip():
         raise CheckpointError(
-            f"the tokeniser of {path.name} loses text: {_SAMPLE!r} is read as {read_back!r}; {_INSTEAD}"
+            f"the tokeniser of {path.name} loses text: {_SAMPLE!r} is read as {read_back!r}; {INSTEAD}"
         )
-
-
-def _value(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(key)
-    return None if field is None else field.contents()

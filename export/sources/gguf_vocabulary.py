@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gguf import GGUFReader, TokenType
 
+from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
 from lager_onnx.models.errors import CheckpointError
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = (
@@ -15,7 +16,6 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = (
     for kind in (TokenType.NORMAL, TokenType.UNKNOWN, TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNUSED)
 )
 _SPACE: Final = "▁"
-_INSTEAD: Final = "export the checkpoint's Hugging Face directory instead"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Vocabulary:
         return {token: id_ for id_, token in enumerate(self.tokens)}
 
     def merges_by_score(self, ids: Mapping[str, int]) -> list[tuple[str, str]]:
-        """Return the merges that SentencePiece's scores stand for, the best first.
+        """Return the merges that follow from SentencePiece's scores, the best first.
 
         Every pair of tokens that makes a third is one, with the score of that third, as transformers'
         `generate_merges` has it. Control tokens and bytes are never made of text. User-defined tokens come first: 0
@@ -71,18 +71,18 @@ def read_vocabulary(reader: GGUFReader, path: Path, *, spaces: bool) -> Vocabula
     Raises:
         CheckpointError: a list is missing, or the lists do not fit together.
     """
-    tokens = _list(reader, "tokens")
+    tokens = value_of(reader, "tokenizer.ggml.tokens")
     if not tokens:
-        raise CheckpointError(f"{path.name} has no tokens (tokenizer.ggml.tokens); {_INSTEAD}")
-    types = [int(type_) for type_ in _list(reader, "token_type") or [NORMAL] * len(tokens)]
-    scores = [float(score) for score in _list(reader, "scores") or []]
-    merges = _list(reader, "merges")
+        raise CheckpointError(f"{path.name} has no tokens (tokenizer.ggml.tokens); {INSTEAD}")
+    types = [int(type_) for type_ in value_of(reader, "tokenizer.ggml.token_type") or [NORMAL] * len(tokens)]
+    scores = [float(score) for score in value_of(reader, "tokenizer.ggml.scores") or []]
+    merges = value_of(reader, "tokenizer.ggml.merges")
     if len(types) != len(tokens) or (scores and len(scores) != len(tokens)):
         raise CheckpointError(
-            f"{path.name} has {len(tokens)} tokens, {len(types)} types and {len(scores)} scores of tokens; {_INSTEAD}"
+            f"{path.name} has {len(tokens)} tokens, {len(types)} types and {len(scores)} scores of tokens; {INSTEAD}"
         )
     if merges is None and not (spaces and scores):
-        raise CheckpointError(f"{path.name} says neither merges nor scores of its tokens; {_INSTEAD}")
+        raise CheckpointError(f"{path.name} says neither merges nor scores of its tokens; {INSTEAD}")
     if spaces:  # converters write those of user-defined tokens as spaces
         tokens = [
             token.replace(" ", _SPACE) if type_ == USER_DEFINED else token
@@ -96,7 +96,7 @@ def read_vocabulary(reader: GGUFReader, path: Path, *, spaces: bool) -> Vocabula
 def _pair(merge: str, path: Path) -> tuple[str, str]:
     left, space, right = merge.partition(" ")
     if not (left and space and right):
-        raise CheckpointError(f"{path.name} has the merge {merge!r}, which is no pair of tokens; {_INSTEAD}")
+        raise CheckpointError(f"{path.name} has the merge {merge!r}, which is no pair of tokens; {INSTEAD}")
     return left, right
 
 
@@ -106,10 +106,5 @@ def _refuse_twins(tokens: list[str], path: Path) -> None:
     seen: dict[str, int] = {}
     for id_, token in enumerate(tokens):
         if token in seen:
-            raise CheckpointError(f"{path.name} has the token {token!r} twice ({seen[token]} and {id_}); {_INSTEAD}")
+            raise CheckpointError(f"{path.name} has the token {token!r} twice ({seen[token]} and {id_}); {INSTEAD}")
         seen[token] = id_
-
-
-def _list(reader: GGUFReader, key: str) -> Any:
-    field = reader.get_field(f"tokenizer.ggml.{key}")
-    return None if field is None else field.contents()

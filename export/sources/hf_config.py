@@ -25,7 +25,7 @@ def understood(content: Mapping[str, Any]) -> dict[str, Any]:
         content: of config.json, or its `text_config`.
 
     Raises:
-        CheckpointError: a fact of the rotary embedding is unknown, or the two forms disagree; says which.
+        CheckpointError: a fact of the rotary embedding is unknown, or the two forms disagree; names it.
     """
     kind = str(content.get("model_type"))
     rest = {name: value for name, value in content.items() if name != _NEW}
@@ -45,7 +45,7 @@ def understood(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _old_form(content: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The scaling that stands in `rope_scaling`, where there is one."""
+    """Return the scaling in `rope_scaling`, where there is one."""
     if content.get("rope_scaling") is None:
         return {}
     return _scaling(read_scaling(content["rope_scaling"], "rope_scaling"), kind, content)
@@ -71,7 +71,7 @@ def _new_form(parameters: Mapping[str, Any], kind: str, content: Mapping[str, An
 
 
 def _by_layer_type(parameters: Mapping[str, Any], kind: str) -> tuple[Mapping[str, Any], str, dict[str, Any]]:
-    """The parameters of layers without window, where they stand, and the base of those with one."""
+    """Return the parameters of layers without a window, the name of their field, and the base of those with one."""
     if strange := [name for name in parameters if name not in (_GLOBAL, _LOCAL)]:
         raise CheckpointError(f"config.json says {_NEW}.{strange[0]} = {parameters[strange[0]]!r}, which is not known")
     whole, local = parameters.get(_GLOBAL), parameters.get(_LOCAL)
@@ -92,7 +92,7 @@ def _by_layer_type(parameters: Mapping[str, Any], kind: str) -> tuple[Mapping[st
 
 
 def _scaling(read: dict[str, Any], kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """`rope_scaling`, and what 4.57 looks for beside it, as far as it is said."""
+    """Return `rope_scaling`, and what 4.57 looks for beside it, as far as it is given."""
     rope_type = read.pop("rope_type")
     if rope_type == DEFAULT:
         return {"rope_scaling": None}
@@ -117,7 +117,7 @@ def _scaling(read: dict[str, Any], kind: str, content: Mapping[str, Any]) -> dic
 
 
 def _settle_factor(read: dict[str, Any], kind: str, longest: Any, original: Any) -> None:
-    """Of LongRoPE, 4.57 takes the longest context / the original one as `factor`, and 5 what is said."""
+    """Check LongRoPE's `factor`: 4.57 takes the longest context / the original one, 5 takes what is given."""
     if original is None or not isinstance(longest, int) or not isinstance(original, int):
         return
     if read.get("factor", longest / original) != longest / original:

@@ -13,6 +13,7 @@ from lager_onnx.export.sources.check_values import check_fit, check_layers, chec
 from lager_onnx.export.sources.hf_config import understood
 from lager_onnx.export.sources.known_keys import refuse_unknown
 from lager_onnx.export.sources.text_part import is_wrapped, text_content
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
 from lager_onnx.models.families.internlm3 import as_llama
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Described:
-    """What config.json describes.
+    """A decoder as config.json describes it.
 
     Attributes:
         config: of the decoder alone.
@@ -52,7 +53,7 @@ def described(content: Mapping[str, Any]) -> Described:
         model = MODEL_FOR_CAUSAL_LM_MAPPING[kind]
     check_values(text, kind)
     check_layers(text)
-    # An unknown null would stand where the model's code has a default of its own.
+    # An unknown null would replace the default that the model's code has.
     text = {name: value for name, value in text.items() if value is not None or name in kind().__dict__}
     config = kind.from_dict(text)
     check_fit(text, config)
@@ -64,7 +65,7 @@ def described(content: Mapping[str, Any]) -> Described:
 
 
 def _settle(config: PretrainedConfig) -> None:
-    """Say what the models' code takes for granted.
+    """Set what the models' code takes for granted.
 
     That is the size of a head, without which scaled rotary embeddings fail in transformers 4.57, and a pad token within
     the vocabulary: nothing is padded with it here, but PyTorch insists.
@@ -81,8 +82,11 @@ def _config_class(text: Mapping[str, Any]) -> type[PretrainedConfig]:
     name = text.get("model_type")
     if not isinstance(name, str) or name not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"config.json says model_type = {name!r}, which the installed transformers does not know; code that ships "
-            "with the checkpoint runs with trust_remote_code. On our command line that is --trust-remote-code"
+            f"config.json says model_type = {name!r}, which the installed transformers does not know",
+            Cure(
+                command="run the code that ships with the checkpoint by --trust-remote-code",
+                python="run the code that ships with the checkpoint by trust_remote_code=True",
+            ),
         )
     kind: type[PretrainedConfig] = CONFIG_MAPPING[name]
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -91,7 +95,7 @@ def _config_class(text: Mapping[str, Any]) -> type[PretrainedConfig]:
 
 
 def _check_architecture(content: Mapping[str, Any], model: type[PreTrainedModel]) -> None:
-    """The model type decides which class is made; another one that is known must not be named beside it."""
+    """Refuse a known architecture other than that of the model type, which decides the class."""
     for name in content.get("architectures") or []:
         if name == model.__name__:
             return

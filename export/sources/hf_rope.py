@@ -36,11 +36,11 @@ def read_scaling(given: Any, field: str) -> dict[str, Any]:
     """Return the kind of a rotary embedding as `rope_type`, with the numbers of that kind.
 
     Args:
-        given: what config.json says there; None for the default kind.
+        given: the field's value; None for the default kind.
         field: its name in config.json.
 
     Raises:
-        CheckpointError: an unknown kind, an unknown name, or a value that is no number; says which.
+        CheckpointError: an unknown kind, an unknown name, or a value that is no number; names it.
     """
     if given is None:
         return {"rope_type": DEFAULT}

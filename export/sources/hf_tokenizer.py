@@ -1,6 +1,5 @@
 """Loads the tokeniser of a folder in Hugging Face format, also as transformers 5 writes it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from lager_onnx.export.sources.json_file import read_json
 from lager_onnx.models.errors import CheckpointError
 
 _CONFIG: Final = "tokenizer_config.json"
@@ -27,7 +27,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     Raises:
         CheckpointError: tokenizer_config.json is broken, or such a tokeniser has no tokenizer.json.
     """
-    content = _read(folder / _CONFIG)
+    content = read_json(folder / _CONFIG) if (folder / _CONFIG).exists() else {}
     if not _is_newer(content):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     if not (folder / _WHOLE).exists():
@@ -64,15 +64,3 @@ def _token(token: Any) -> str:
     raise CheckpointError(
         f"{_CONFIG} names the special token {token!r}, which is no text: write the token itself there"
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no object")
-    return content

@@ -12,6 +12,7 @@ from typing import Any, Final
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import __version__ as installed
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 
 # Of files and tools, of training, and of how the same numbers are computed.
@@ -61,13 +62,13 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
             continue
         raise CheckpointError(
             f"config.json says {key} = {_short(value)}, which {type(config).__name__} of transformers {installed} does "
-            f"not know, so {model.__name__} would compute without it. If it changes nothing, take it out of "
-            "config.json; if it does, export with the code that reads it (--trust-remote-code), or another checkpoint"
+            f"not know, so {model.__name__} would compute without it",
+            Cure(command=_what_to_do("--trust-remote-code"), python=_what_to_do("trust_remote_code=True")),
         )
 
 
 def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) -> bool:
-    """Whether the class takes the key by name, or the model's code reads it from its configuration."""
+    """Return whether the class takes the key by name, or the model's code reads it from its configuration."""
     kind = type(config)
     if (
         key == "model_type"
@@ -86,10 +87,8 @@ def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) 
 def _changes_nothing(key: str, value: Any, content: Mapping[str, Any], config: PretrainedConfig) -> bool:
     if _HARMLESS.fullmatch(key) or (_TENSORS_TELL.fullmatch(key) and isinstance(value, bool)):
         return True
-    if key == "use_rope" and value is True:
-        return True
     if _NOT_OFF.fullmatch(key):
-        return value in (None, 1) or (value is not False and value == 1)
+        return value in (None, 1)
     if value in _OFF or (_ONE.fullmatch(key) and value == 1):
         return True
     if key in _ALSO and value == getattr(config, _ALSO[key], None):
@@ -98,7 +97,7 @@ def _changes_nothing(key: str, value: Any, content: Mapping[str, Any], config: P
 
 
 def _window_unused(key: str, value: Any, content: Mapping[str, Any], config: PretrainedConfig) -> bool:
-    """Whether the key is of sliding windows that this checkpoint does not use, or has in every layer."""
+    """Return whether the key is of sliding windows that this checkpoint does not use, or has in every layer."""
     if key == "max_window_layers":
         return not content.get("use_sliding_window")
     if key == "sliding_window":
@@ -108,6 +107,13 @@ def _window_unused(key: str, value: Any, content: Mapping[str, Any], config: Pre
         windowed = getattr(config, "sliding_window", None) is not None
         return set(value) == {"sliding_attention" if windowed else "full_attention"}
     return False
+
+
+def _what_to_do(trust: str) -> str:
+    return (
+        "if it changes nothing, take it out of config.json; if it does, export with the code that reads it "
+        f"({trust}), or export another checkpoint"
+    )
 
 
 def _short(value: Any) -> str:

@@ -18,10 +18,10 @@ from lager_onnx.export.end_tokens import all_end_tokens, declared_ends
 from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
 from lager_onnx.export.sources.hf_config import understood
+from lager_onnx.export.sources.mend_tokenizer import mend_tokenizer
 from lager_onnx.export.sources.onnx_fused import check_fused, fused_tables, name_sums, split_norms
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
-from lager_onnx.export.sources.open_tokenizer import open_tokenizer
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
 from lager_onnx.export.sources.text_part import is_wrapped, text_content
@@ -58,7 +58,7 @@ def open_onnx(name: str) -> "OnnxModel":
         tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
     except Exception as error:  # tokenizers raises Exception itself
         raise CheckpointError(f"{beside / 'tokenizer.json'} cannot be read ({error})") from error
-    notes = open_tokenizer(tokenizer, vars(config))
+    notes = mend_tokenizer(tokenizer, vars(config))
     ends = declared_ends(folder, beside)
     found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer, notes), facts, ends)
     found.check()
@@ -125,7 +125,7 @@ class OnnxModel:
             raise CheckpointError(f"{self._path} has inputs that no decoder has: {', '.join(map(str, strange))}")
 
     @property
-    def numbers(self) -> str:
+    def rotary_precision(self) -> str:
         """See `Source`."""
         return "fp16" if self._half else "fp32"
 
@@ -225,7 +225,7 @@ class OnnxModel:
 
     def unembedding(self) -> tuple[Weight | None, Weight | None]:
         """See `Source.unembedding`."""
-        raise ExportError("--reasoning is for checkpoints: of an ONNX file, only the rows of the score tokens are kept")
+        raise ExportError("reasoning is for checkpoints: of an ONNX file, only the rows of the score tokens are kept")
 
     def end_tokens(self) -> tuple[int, ...]:
         """See `Source.end_tokens`."""
@@ -246,7 +246,7 @@ def _read(path: Path) -> ir.Model:
 
 
 def _config(path: Path) -> tuple[SimpleNamespace, dict[str, Any]]:
-    """What config.json says of the decoder, and its content as it is."""
+    """Return the decoder's configuration, and the content of config.json as it is."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         own = {name: content[name] for name in ("architectures", "model_type") if name in content}

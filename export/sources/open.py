@@ -8,7 +8,7 @@ def open_source(name: str, *, revision: str | None = None, trust_remote_code: bo
     """Return the decoder in an ONNX file, or that of a checkpoint; see `open_onnx` and `load_checkpoint`.
 
     Raises:
-        MissingPackageError: a package that this kind of file needs is not installed; says which extra brings it.
+        MissingPackageError: a package that this kind of file needs is not installed; names the extra that brings it.
     """
     onnx = name.endswith(".onnx")
     try:

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights are quantised by another tool: names and types of its tensors tell."""
+"""Tell by names and types of tensors whether a checkpoint's weights are quantised by another tool."""
 
 import logging
 import re
@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 _KEY: Final = "quantization_config"
+_ORIGINAL: Final = "export the checkpoint that it was made from"
 _PLAIN: Final = ("F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16")
 # What GPTQ, AWQ, bitsandbytes, compressed-tensors, fp8, mxfp4, AQLM and HQQ store beside or in place of a weight.
 _MARKS: Final = re.compile(
@@ -22,14 +24,14 @@ _MARKS: Final = re.compile(
 _AS_IT_RUNS: Final = ("bitnet",)
 
 
-def read_unquantised(content: Mapping[str, Any], names: Mapping[str, str], where: Path) -> dict[str, Any]:
+def without_quantisation(content: Mapping[str, Any], types: Mapping[str, str], where: Path) -> dict[str, Any]:
     """Return config.json without `quantization_config`, where all weights are plain numbers.
 
-    Files of a merged QLoRA checkpoint say how its base model was loaded, although the weights have 16 bits.
+    config.json of a merged QLoRA checkpoint tells how its base model was loaded, although the weights have 16 bits.
 
     Args:
         content: of config.json.
-        names: the type of every tensor, by its name.
+        types: of every tensor, by its name.
         where: the checkpoint, for messages.
 
     Raises:
@@ -38,12 +40,15 @@ def read_unquantised(content: Mapping[str, Any], names: Mapping[str, str], where
     inside = content.get("text_config")
     said = content.get(_KEY) or (inside.get(_KEY) if isinstance(inside, Mapping) else None)
     method = said.get("quant_method", "some method") if isinstance(said, Mapping) else said
-    marked = next((name for name, kind in names.items() if _is_quantised(name, kind)), None)
+    marked = next((name for name, kind in types.items() if _is_quantised(name, kind)), None)
     if marked is not None or method in _AS_IT_RUNS:
-        seen = f"{marked} is {names[marked]}" if marked is not None else "its model rounds them as it runs"
+        seen = f"{marked} is {types[marked]}" if marked is not None else "its model rounds them as it runs"
         raise CheckpointError(
-            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read: export "
-            "the checkpoint that it was made from; for few bits, let --precision int8 or int4 round it"
+            f"the weights of {where} are quantised by {method or 'some method'} ({seen}), which is not read",
+            Cure(
+                command=f"{_ORIGINAL}; for few bits, let --precision int8 or int4 round it",
+                python=f'{_ORIGINAL}; for few bits, let precision="int8" or "int4" round it',
+            ),
         )
     if said:
         logger.info(

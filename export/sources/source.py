@@ -58,8 +58,8 @@ class Source(Protocol):
         chat: its chat template.
         embedding: (tokens, hidden).
         shapes: of its parameters, by name.
-        numbers: in which its rotary embedding is computed, "fp32" or "fp16".
-        facts: its configuration in the words of its own files, in the form of a config.json, for `check_angles`.
+        rotary_precision: in which its rotary embedding is computed, "fp32" or "fp16".
+        facts: its configuration as its files have it, in the form of a config.json, for `check_angles`.
         oracle: what it is compared with, in words.
     """
 
@@ -82,7 +82,7 @@ class Source(Protocol):
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...  # noqa: D102
     @property
-    def numbers(self) -> str: ...  # noqa: D102
+    def rotary_precision(self) -> str: ...  # noqa: D102
     @property
     def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
 

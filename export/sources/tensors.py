@@ -109,7 +109,7 @@ class Renamed:
 
 
 def _check_finite(tensor: torch.Tensor, name: str) -> None:
-    """The smallest and the largest number tell, without a copy of the tensor."""
+    """Refuse NaN and infinite numbers, by the smallest and the largest number: without a copy of the tensor."""
     if not tensor.numel() or not tensor.is_floating_point():
         return
     smallest, largest = (float(each) for each in torch.aminmax(tensor))

@@ -18,29 +18,29 @@ _NAMES: Final = (
 # The rest of such a model: eyes, and what leads from them to the language model.
 _LEFT_OUT: Final = re.compile(r"^(model\.)?(vision_tower|multi_modal_projector)\.")
 
-# Said above text_config, they are of the whole model's file, or the text part's tensors decide.
+# Above text_config, these describe the file as a whole, or the text part's tensors decide them.
 _OF_THE_WHOLE: Final = {
     "dtype", "initializer_range", "torch_dtype", "transformers_version", "use_cache", "tie_word_embeddings",
     "vocab_size", "pad_token_id", "bos_token_id",
 }  # fmt: skip
 _OWN: Final = {"text_config", "vision_config", "architectures", "auto_map", "model_type"}
-_OF_THE_EYES: Final = re.compile(
+_OF_THE_VISION_ENCODER: Final = re.compile(
     r"(image|vision|video|visual|mm|boi|eoi|projector|multimodal|spatial|ignore_index)(_.*)?"
 )
 
 
 def is_wrapped(content: Mapping[str, Any]) -> bool:
-    """Whether config.json is a vision model's, even where it has no eyes."""
+    """Return whether config.json is a vision model's, even of one without a vision encoder."""
     return isinstance(content.get("text_config"), Mapping) or content.get("model_type") in TEXT_TYPES
 
 
 def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the language model alone.
 
-    That is `text_config`, with those facts which stand above it only; or all of config.json, where there is none.
+    That is `text_config` and the facts that are given above it only; or all of config.json, where there is none.
 
     Raises:
-        CheckpointError: a fact above `text_config` says something else than the one inside.
+        CheckpointError: a fact above `text_config` differs from the one inside.
     """
     kind = content.get("model_type")
     inside = content.get("text_config")
@@ -48,10 +48,10 @@ def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
         flat = {name: value for name, value in content.items() if name not in ("text_config", "vision_config")}
         return flat | {"model_type": TEXT_TYPES.get(str(kind), kind)}
     given = {name: value for name, value in inside.items() if value is not None}
-    text = {"model_type": TEXT_TYPES.get(str(kind), "llama")} | dict(inside)
-    text["model_type"] = TEXT_TYPES.get(text["model_type"], text["model_type"])
+    own = inside.get("model_type") or kind
+    text = dict(inside) | {"model_type": TEXT_TYPES.get(str(own), own)}
     for name, value in content.items():
-        if name in _OWN or name.startswith("_") or _OF_THE_EYES.fullmatch(name) or value is None:
+        if name in _OWN or name.startswith("_") or _OF_THE_VISION_ENCODER.fullmatch(name) or value is None:
             continue
         if name == "eos_token_id" and name in given:
             text[name] = _union(given[name], value)

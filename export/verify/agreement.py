@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from lager_onnx.export.verify.cures import WIDER
 from lager_onnx.export.verify.parity import grade_file
 from lager_onnx.models.errors import VerificationError
 from lager_onnx.models.method import spearman
@@ -72,8 +73,8 @@ def check_agreement(found: Agreement, spec: JudgeSpec) -> None:
         raise VerificationError(
             f"the {spec.precision} judge disagrees with its float32 form on {found.prompts} built-in prompts: "
             f"scores {found.score:.2%} of the scale apart (allowed {limits.score:.1%}), Spearman "
-            f"{correlation:.3f} (at least {limits.spearman:g}). Nothing was kept. Export it in a wider "
-            "precision; --no-verify writes the judge all the same"
+            f"{correlation:.3f} (at least {limits.spearman:g}). Nothing was kept",
+            WIDER,
         )
 
 

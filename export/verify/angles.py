@@ -29,7 +29,7 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
     """Compare the decoder's rotary tables with those computed from what its files say, in their own words.
 
     Raises:
-        VerificationError: they differ; says of which layers, and from which position on.
+        VerificationError: they differ; names the layers, and the position from which on.
     """
     count = min(_POSITIONS, spec.context_length)
     got = source.rotary_tables(count)
@@ -52,7 +52,7 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
         return
     for kind in sorted({*got, *expected}):
         both = kind in got and kind in expected
-        found = _difference(got[kind], *expected[kind], _ERRORS[source.numbers]) if both else ""
+        found = _difference(got[kind], *expected[kind], _ERRORS[source.rotary_precision]) if both else ""
         if found is not None:
             raise VerificationError(
                 f"the rotary embedding of {source.name} ({kind}) is another than its files say{found}: they are read "
@@ -61,11 +61,11 @@ def check_angles(source: Source, spec: JudgeSpec) -> None:
 
 
 def _difference(got: Pair, frequencies: npt.NDArray[np.float64], factor: float, error: float) -> str | None:
-    """Where cosines and sines are others than those of the frequencies; None if nowhere."""
+    """Return where cosines and sines differ from those of the frequencies, in words; None if nowhere."""
     angles = np.arange(len(got[0]))[:, None] * frequencies  # (positions, size / 2)
     if got[0].shape != angles.shape:
         return f", in size ({2 * got[0].shape[1]} dimensions, not {2 * angles.shape[1]})"
     limit = factor * (max(error, _LEAST) + error * angles)
-    apart = np.maximum(np.abs(got[0] - factor * np.cos(angles)), np.abs(got[1] - factor * np.sin(angles)))
-    beyond = np.flatnonzero(~(apart <= limit).all(axis=1))  # so that a NaN counts
+    difference = np.maximum(np.abs(got[0] - factor * np.cos(angles)), np.abs(got[1] - factor * np.sin(angles)))
+    beyond = np.flatnonzero(~(difference <= limit).all(axis=1))  # so that a NaN counts
     return f", from position {beyond[0]} on" if len(beyond) else None

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lager_onnx.export.calibrate.sweep import Sweep
 from lager_onnx.export.sources.source import Source
+from lager_onnx.export.verify.cures import UNKNOWN_ARCHITECTURE
 from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.models.errors import GradingError, VerificationError
 from lager_onnx.models.graph import OUTPUTS
@@ -132,6 +133,6 @@ def _check(parity: Parity, spec: JudgeSpec, source: Source) -> None:
         raise VerificationError(
             f"the exported judge disagrees with {source.oracle}: layer logits by {parity.layer_logits:.2e} "
             f"({parity.worst_row}; allowed {limits.layer_logits:.0e} of the layer's largest), score by "
-            f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept. "
-            "The exporter may not know this architecture; --no-verify writes the judge all the same"
+            f"{parity.score:.2e} (allowed {limits.score * width:.0e}). Nothing was kept",
+            UNKNOWN_ARCHITECTURE,
         )

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from lager_onnx.export.calibrate.sweep import Layer, Sweep
+from lager_onnx.export.verify.cures import WIDER
 from lager_onnx.export.verify.emulate import feeds, load_for_cpu
 from lager_onnx.export.weights import array_of
 from lager_onnx.models.errors import VerificationError
@@ -25,7 +26,6 @@ Array = npt.NDArray[np.float32]
 Outputs = dict[str, Array]
 
 _PROMPTS: Final = 12  # on which products are compared
-_REFUSED: Final = "Nothing was kept. Export it in a wider precision; --no-verify writes the judge all the same"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def grade_and_check(
         if not abs(gain - 1) <= limits.mean_gain:
             raise VerificationError(
                 f"the mean product of the {spec.precision} judge is not that of its weights: too large by a factor of "
-                f"{gain:.4f} (allowed 1 +- {limits.mean_gain}). {_REFUSED}"
+                f"{gain:.4f} (allowed 1 +- {limits.mean_gain}). Nothing was kept",
+                WIDER,
             )
         logger.info(
             "    %d products: off by %.1f%% at most (allowed %.0f%%)", len(found), 100 * worst, 100 * limits.error
@@ -115,7 +116,9 @@ def _check_layer(
         if limits is None or not (deviation.error <= limits.error and abs(deviation.gain - 1) <= limits.gain):
             raise VerificationError(
                 f"the product {product.y} of the {spec.precision} judge is not that of its weights: off by "
-                f"{deviation.error:.1%}, too large by a factor of {deviation.gain:.4f} (allowed: {limits}). {_REFUSED}"
+                f"{deviation.error:.1%}, too large by a factor of {deviation.gain:.4f} (allowed: {limits}). "
+                "Nothing was kept",
+                WIDER,
             )
     return found
 

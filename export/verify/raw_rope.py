@@ -17,7 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Turning = tuple[Array, float]
 
-# What a configuration means that does not say it, from the models' documentation: base, and size of a head.
+# Defaults of configurations, from the models' documentation: base, and size of a head.
 _BASES: Final = {"mixtral": 1e6, "smollm3": 2e6, "gemma3_text": 1e6, "gemma3": 1e6}
 _HEADS: Final = {"gemma2": 256, "gemma3_text": 256, "gemma3": 256, "qwen3": 128, "llama": 128, "mistral": 128}
 _TEXT_TYPES: Final = {"llava": "llama", "mistral3": "mistral", "ministral3": "mistral", "gemma3": "gemma3_text"}
@@ -32,8 +32,8 @@ class Rope:
         base: theta.
         size: dimensions of a head that are turned.
         scaling: kind and numbers of what is done to the frequencies.
-        positions: the most that the checkpoint takes; None where its file does not say it.
-        original: the most in training, where it is said.
+        positions: the most that the checkpoint takes; None where its file lacks it.
+        original: the most in training, where it is given.
         divisors: of every frequency, (size / 2,), where a file holds them.
     """
 
@@ -55,7 +55,7 @@ def raw_frequencies(raw: Mapping[str, Any], count: int) -> dict[str, Turning] | 
         count: tokens.
 
     Raises:
-        ValueError: the file says a kind of scaling for which no formula is here.
+        ValueError: the file names a kind of scaling for which no formula is here.
     """
     read = _read(raw)
     return None if read is None else {kind: _frequencies(rope, count) for kind, rope in read.items()}
@@ -145,7 +145,7 @@ def _yarn(plain: Array, rope: Rope) -> Turning:
         raise ValueError("yarn without max_position_embeddings")
 
     def dimension(turns: float) -> float:
-        """Of the frequency that turns so often in the original context."""
+        """Return the dimension whose frequency turns so often in the original context."""
         return rope.size * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(rope.base))
 
     low, high = dimension(said.get("beta_fast") or 32), dimension(said.get("beta_slow") or 1)

@@ -11,8 +11,15 @@ from lager_onnx.runtime.grade import Grade
 from lager_onnx.runtime.judge import Judge
 
 Result = Grade | RecordError
-# A row of an interrupted run is graded once more; by more than this share of the scale's width it may not differ.
-SAME_SCORE: Final = 2e-3
+_SAME_SCORE: Final = 2e-3  # share of the scale's width by which a kept score may differ from a new one
+
+
+def other_score(judge: Judge, record: Mapping[str, Any] | RecordError, kept: float) -> str | None:
+    """Grade a record of an interrupted run once more; return what it scores now, None where that is the kept score."""
+    again = next(judge.score_stream([record]))
+    if not isinstance(again, Grade):
+        return again.problem
+    return f"{again.score:.4f}" if abs(again.score - kept) > _SAME_SCORE * judge.spec.scale.width else None
 
 
 def grade_all(

@@ -38,7 +38,7 @@ _OTHER_FORMS: Final = frozenset(
 
 
 def check_json_lines(path: Path | None) -> None:
-    """Look whether a file's name is one for JSON lines, before the work that fills it.
+    """Refuse a file whose name is not one for JSON lines, before the work that fills it.
 
     Raises:
         OutputError: its ending promises another form.
@@ -75,7 +75,7 @@ def feedback_fields(grade: Grade) -> dict[str, Any]:
 
 
 def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
-    """A record with the fields that grading adds, their names led by `prefix`; None where nobody can give one.
+    """Return a record with the fields that grading adds, names led by `prefix`; None where no prefix can be given.
 
     Raises:
         RecordError: the record has such a field already, which would be lost.
@@ -87,7 +87,7 @@ def join(record: Mapping[str, Any], fields: Mapping[str, Any], prefix: str | Non
 
 
 def taken(name: str, *, may_lead: bool = True) -> RecordError:
-    """What is wrong with a record that has a field of ours, whose name a prefix may lead."""
+    """Return the error of a record that already has a field that grading adds; `may_lead` if a prefix can be given."""
     problem = f"field {visible(name)!r} is in the record already and would be lost"
     if not may_lead:
         return RecordError(f"{problem}: rename it")

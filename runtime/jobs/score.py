@@ -10,7 +10,7 @@ from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError, StoppedError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.jobs.loop import SAME_SCORE, Result, grade_all
+from lager_onnx.runtime.jobs.loop import Result, grade_all, other_score
 from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile, join, result_fields, strict_json, taken
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_record
@@ -144,9 +144,7 @@ def _skip_done(judge: Judge, rows: Iterator[Row], results: ResultFile, options: 
             last = row, float(score)
     if last:
         row, score = last
-        again = next(judge.score_stream([_record(row, options)]))
-        if not isinstance(again, Grade) or abs(again.score - score) > SAME_SCORE * judge.spec.scale.width:
-            now = f"{again.score:.4f}" if isinstance(again, Grade) else again.problem
+        if (now := other_score(judge, _record(row, options), score)) is not None:
             raise OutputError(
                 f"{shown(results.path or '')} was made by another judge or with other flags: {row.where} scored "
                 f"{score:.4f} then, {now} now",

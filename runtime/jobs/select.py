@@ -4,19 +4,18 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError, StoppedError, TemplateError
 from lager_onnx.runtime.files import shown
-from lager_onnx.runtime.grade import Grade
-from lager_onnx.runtime.jobs.loop import SAME_SCORE, Result, grade_all
+from lager_onnx.runtime.jobs.loop import Result, grade_all, other_score
 from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged, as_record
 
 Scores = dict[str, float]
-_GO_ON = Cure(command="go on with --resume", python="go on with resume=True")
+_GO_ON: Final = Cure(command="go on with --resume", python="go on with resume=True")
 _RUBRIC_FIELDS = ("criterion", "rubric", "score_descriptions")
 
 
@@ -155,9 +154,8 @@ def _check_same_judge(
     if last is None:
         return
     row = rows[last["record"]]
-    again = next(judge.score_stream([_under(row, last["criterion"], fields, judge.spec.template.fields)]))
-    if not isinstance(again, Grade) or abs(again.score - last["score"]) > SAME_SCORE * judge.spec.scale.width:
-        now = f"{again.score:.4f}" if isinstance(again, Grade) else again.problem
+    now = other_score(judge, _under(row, last["criterion"], fields, judge.spec.template.fields), last["score"])
+    if now is not None:
         raise OutputError(
             f"{shown(results.path or '')} holds grades of another judge or of other records: {row.where} scored "
             f"{last['score']:.4f} under {last['criterion']} then, {now} now",

@@ -8,7 +8,7 @@ from lager_onnx.models.values import as_text, is_missing, visible
 
 
 def instruction_and_response(messages: Sequence[Any]) -> tuple[str, str]:
-    """Return what stands before the last turn, and that turn, which is the assistant's.
+    """Return the turns before the last one as text, and the last one, which is the assistant's.
 
     A turn without text, such as one that only calls tools, has nothing to read and is passed over.
 

@@ -11,11 +11,11 @@ from lager_onnx.runtime.records.source import Source, encoding_of, format_of, op
 def count_rows(source: Source) -> int | None:
     """Return the number of rows that `read_rows` gives for a file, in a small part of the time that grading them takes.
 
-    Lines are counted in JSON lines, Parquet says how many rows it has, CSV and JSON are read as they will be again.
+    Lines are counted in JSON lines, Parquet stores the number of its rows, CSV and JSON are read once more.
 
     Returns:
         The exact number; None where it cannot be known beforehand: standard input, a pipe, a file that is broken beyond
-        single rows (of which the reader says what is wrong when it gets there).
+        single rows (whose error comes when they are read).
     """
     try:
         if source.path == "-" or not Path(source.path).is_file():
@@ -34,7 +34,7 @@ def count_rows(source: Source) -> int | None:
 
 def _lines(stream: IO[bytes], source: Source) -> int:
     encoding = encoding_of(stream, source)
-    if "".join(("\n", "{")).encode(encoding) != b"\n{":  # of 16 or 32 bits a character
+    if "\n{".encode(encoding) != b"\n{":  # of 16 or 32 bits a character
         return sum(1 for _ in read_rows(source))
     # A record's line begins with a brace: only others are looked at closely, since blanks of Unicode are many.
     return sum(line[:1] == b"{" or bool(line.decode(encoding, "replace").strip()) for line in stream)

@@ -115,7 +115,7 @@ def _cells(lines: _Lines, delimiter: str, *, blanks: bool) -> list[str] | Record
     try:
         cells = next(reader)
     except csv.Error as error:
-        problem = RecordError(f"not CSV ({error}): a quote is not closed, or stands in the middle of a cell")
+        problem = RecordError(f"not CSV ({error}): a quote is not closed, or is in the middle of a cell")
     else:
         problem = next((found for line in taken if (found := not_in_encoding(line))), None)
     if problem is None:

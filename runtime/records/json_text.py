@@ -10,13 +10,13 @@ from lager_onnx.models.values import names
 
 
 class Twice(dict[str, Any]):
-    """An object that has fields twice; `names` says which."""
+    """An object that has the fields `names` twice."""
 
     names: tuple[str, ...] = ()
 
 
 def loads(text: str | bytes) -> Any:
-    """Return what JSON says, with a `Twice` in the place of every object that has a field twice.
+    """Return the value of JSON text, with a `Twice` in the place of every object that has a field twice.
 
     Raises:
         ValueError: it is no JSON.

@@ -2,7 +2,7 @@
 
 prompt      the whole user's turn, ready made: nothing else is read
 messages    [{"role": "user", "content": ...}, ..., {"role": "assistant", "content": ...}]
-            the last assistant's turn is the response, what stands before it the instruction
+            the last assistant's turn is the response, the turns before it the instruction
 Alpaca      instruction, input (may be empty), output
 any other   fields={"response": "answer"}: the field `answer` is read as the response
 
@@ -122,7 +122,7 @@ def _with_turns(record: Record, reads: frozenset[str]) -> Record:
 
 
 def _layouts(record: Record, reads: frozenset[str]) -> list[str]:
-    """Return where a response stands: `response`, `messages`, `output`; of those that are named on purpose, if any."""
+    """Return which fields hold a response: `response`, `messages`, `output`; only those named on purpose, if any."""
     found = {
         "response": record.has("response"),
         "messages": "messages" not in reads and isinstance(record.get("messages"), list) and bool(record["messages"]),
@@ -132,7 +132,7 @@ def _layouts(record: Record, reads: frozenset[str]) -> list[str]:
     if "instruction" in record.asked:
         found["messages"] = "messages" in asked
     if len(asked) > 1 or ("messages" in asked and "instruction" in record.asked):
-        raise RecordError(f"{names(sorted(record.asked))} are named: each of them says what is graded, name one layout")
+        raise RecordError(f"{names(sorted(record.asked))} are named, and each gives what is graded: name one layout")
     return [name for name, there in found.items() if there and (name in asked or not asked)]
 
 

@@ -1,4 +1,4 @@
-"""What a chat request may ask for: what an answer of one token keeps is taken, all else is refused by name."""
+"""Check the options of a chat request: those that an answer of one token keeps are taken, others refused by name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +37,10 @@ def _anything(_value: Any) -> bool:
     return True
 
 
+def _one(value: Any) -> bool:
+    return value == 1 and isinstance(value, int) and not isinstance(value, bool)
+
+
 def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
@@ -44,8 +48,8 @@ def _whole(least: int) -> Callable[[Any], bool]:
 # The likeliest token is the answer at every temperature, and the probabilities are those of temperature 1, as OpenAI's;
 # penalties are of tokens that were written before, of which an answer of one token has none.
 _OPTIONS: Final[Mapping[str, _Option]] = {
-    "n": _Option(lambda value: _whole(1)(value) and value == 1, _ONE_ANSWER),
-    "best_of": _Option(lambda value: _whole(1)(value) and value == 1, _ONE_ANSWER),
+    "n": _Option(_one, _ONE_ANSWER),
+    "best_of": _Option(_one, _ONE_ANSWER),
     "stream": _Option(_empty, _ONE_ANSWER),
     "tools": _Option(_empty, _NO_TOOLS),
     "functions": _Option(_empty, _NO_TOOLS),
@@ -66,7 +70,7 @@ _OPTIONS: Final[Mapping[str, _Option]] = {
     "verbosity": _Option(_among("low", "medium"), _ONE_ANSWER),
     "store": _Option(_empty, "this server keeps no chat"),
     "service_tier": _Option(_among("auto", "default"), "there is one tier"),
-    # Names for the caller's own books, and hints for speed: no answer depends on them.
+    # The caller's own labels, and hints for speed: no answer depends on them.
     **dict.fromkeys(
         ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"),
         _Option(_anything, ""),
@@ -92,7 +96,7 @@ def check_stop(stop: Any, labels: tuple[str, ...]) -> None:
     Raises:
         RequestError: one is part of a label, or they are no texts.
     """
-    texts = [stop] if isinstance(stop, str) else stop or []
+    texts = [stop] if isinstance(stop, str) else [] if stop is None else stop
     if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
         raise RequestError("stop: a text or a list of texts is wanted", field="stop", status=HTTPStatus.BAD_REQUEST)
     if cut := [label for label in labels if any(each and each in label for each in texts)]:

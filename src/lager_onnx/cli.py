@@ -65,7 +65,7 @@ def _fail(ctx: click.Context, error: LagerError) -> None:
     if isinstance(error, ReaderGoneError):
         _discard_output()
         ctx.exit(error.exit_code)
-    lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may stand in it
+    lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may be in it
     click.echo("Error: " + "\n".join(lines), err=True)
     ctx.exit(error.exit_code)
 
@@ -113,7 +113,7 @@ class _Handler(logging.Handler):
 
 
 class _OneLine(logging.Formatter):
-    """A line a message, whatever text of a checkpoint or a record stands in it; cures are the command line's."""
+    """Formats a message as one line, whatever text of a record is in it; cures are the command line's."""
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Notice):

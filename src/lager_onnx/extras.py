@@ -47,13 +47,13 @@ def import_public(module: str, name: str) -> Any:
 def missing_package(
     error: ImportError, needed_for: str = "", *, extra: str = "", to: str = ""
 ) -> MissingPackageError | None:
-    """What to install, where a package of an extra is missing; None where the import failed for another reason.
+    """Return what to install, where a package of an extra is missing; None where the import failed for another reason.
 
     Args:
         error: of the import.
         needed_for: the command that needs it.
-        extra: what brings all that is needed, where that is not what the package or the command says.
-        to: what needs it, in words, instead of the command.
+        extra: to install, where it is not the one of the package or of the command.
+        to: what needs it, in words, where that is no command.
     """
     package = (error.name or str(error)).split(".")[0]
     known = _EXTRA_OF.get(package)

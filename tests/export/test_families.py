@@ -105,6 +105,6 @@ def test_code_in_a_checkpoint_is_never_run_unasked(tmp_path: Path) -> None:
     checkpoint, _ = make_internlm3(tmp_path / "checkpoint", qkv_bias=False, bias=False)
     config = checkpoint / "config.json"
     config.write_text(config.read_text().replace('"model_type": "internlm3"', '"model_type": "internlm9"'))
-    with pytest.raises(CheckpointError, match="--trust-remote-code"):
+    with pytest.raises(CheckpointError, match="trust_remote_code=True"):
         export_judge(checkpoint, tmp_path / "judge")
     assert not (tmp_path / "judge").exists()

@@ -38,7 +38,7 @@ def test_memory_that_does_not_suffice_is_told(
         main, ["export", str(tiny_checkpoint), str(tmp_path / "judge"), "--max-memory", "500MB"]
     )
     assert result.exit_code == 1
-    assert "this export needs 1.1 GB of memory, --max-memory allows 0.5 GB" in result.stderr
+    assert "this export needs 1.1 GB of memory, 0.5 GB are allowed: raise --max-memory" in result.stderr
     monkeypatch.setattr(room, "free_memory", lambda: 10**8)
     with pytest.raises(ExportError, match=r"needs 1\.1 GB of memory, 0\.1 GB are free"):
         export_judge(tiny_checkpoint, tmp_path / "judge")

@@ -140,7 +140,7 @@ def test_quantised_weights_are_refused_by_method(method: str, checkpoint: Path) 
     weights = checkpoint / "model.safetensors"
     packed = {"model.layers.0.mlp.up_proj.weight": torch.zeros(48, 64, dtype=torch.uint8)}
     save_file(load_file(weights) | packed, weights, metadata={"format": "pt"})
-    refused(checkpoint, f"quantised by {method} .*up_proj.*--precision int8")
+    refused(checkpoint, f'quantised by {method} .*up_proj.*precision="int8"')
 
 
 def test_files_that_are_not_there(checkpoint: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_judge_that_is_cut_writes_no_more(writing_judge: Path, tmp_path: Path)
 
 
 def test_cuda_and_unfused_attention_cannot_write(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="--reasoning is for the CPU"):
+    with pytest.raises(ExportError, match="reasoning is for the CPU"):
         export_judge(tiny_checkpoint, tmp_path / "judge", reasoning=True, target="cuda")
     with pytest.raises(ExportError, match="keeps nothing of what it has read"):
         export_judge(make_checkpoint(tmp_path / "checkpoint", *PHI), tmp_path / "judge", reasoning=True)

@@ -61,7 +61,7 @@ def test_scores_are_those_of_one_process(
     found = results(out)
     assert [row["id"] for row in found] == list(range(ROWS))
     assert [row["score"] for row in found] == expected(tiny_judge, records)
-    with pytest.raises(OutputError, match="go on with --resume"):
+    with pytest.raises(OutputError, match="go on with resume=True"):
         score_on_ray(tiny_judge, source, out, Options(), Cluster())
     others = [(Options(), 8, tiny_judge), (Options(details=True), 7, tiny_judge), (Options(), 7, tiny_judges["int8"])]
     for options, rows, judge in others:

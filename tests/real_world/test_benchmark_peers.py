@@ -155,9 +155,9 @@ def test_what_precision_explains(scripts: dict[str, ModuleType], tmp_path: Path)
         check("llama.cpp Q4_0", np.full(9, np.nan))
     close = np.linspace(3, 3.2, 9)
     path.write_text(json.dumps({"width": 4.0, "sets": {"a": {"expectation": close.tolist()}}}))
-    with pytest.raises(agreement.WrongScoresError, match="says the same of all 9 prompts"):
+    with pytest.raises(agreement.WrongScoresError, match="gives all 9 prompts the same score"):
         check("llama.cpp Q4_0", np.full(9, 3.0))
-    with pytest.raises(agreement.WrongScoresError, match="nobody knows how exact"):
+    with pytest.raises(agreement.WrongScoresError, match="the precision of a new one is not known"):
         check("a new one", close)
 
 

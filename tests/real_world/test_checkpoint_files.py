@@ -29,13 +29,13 @@ def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def layer_logits(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    """What the tiny checkpoint says, read as it is."""
+    """Logits of the tiny checkpoint, read as it is."""
     return of_judge(tiny_checkpoint, tmp_path_factory.mktemp("plain") / "judge")
 
 
 @pytest.fixture(scope="module")
 def mistral(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
-    """A text-only checkpoint of Mistral, and what its judge says."""
+    """A text-only checkpoint of Mistral, and its logits."""
     at = make_checkpoint(tmp_path_factory.mktemp("mistral") / "checkpoint", *VARIANTS["mistral"], head=HEAD)
     return at, of_judge(at, at.parent / "judge")
 
@@ -95,7 +95,7 @@ def test_quantised_weights_are_refused_by_tensor(
     """Whether config.json says so or not."""
     configure(checkpoint, **({"quantization_config": said} if said else {}))
     store(checkpoint, tensors(checkpoint) | {name: tensor})
-    refused(checkpoint, rf"quantised by some.method \({name} is .*--precision int8")
+    refused(checkpoint, rf"quantised by some.method \({name} is .*precision=\"int8\"")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -156,7 +156,7 @@ def test_a_text_only_mistral_3_is_the_mistral_that_it_is(
 
 @pytest.mark.parametrize("prefix", ["language_model.", "model.language_model.", ""])
 def test_its_text_config_may_be_inside(prefix: str, mistral: tuple[Path, np.ndarray], tmp_path: Path) -> None:
-    """Also with the names of a vision model, whose eyes were taken out."""
+    """Also with the names of a vision model, whose vision encoder was taken out."""
     at = Path(shutil.copytree(mistral[0], tmp_path / "checkpoint"))
     inside = json.loads((at / "config.json").read_text())
     inside.pop("architectures")

@@ -239,3 +239,10 @@ def test_facts_above_text_config_count() -> None:
         described(whole | text | {"rms_norm_eps": 0.1})
     with pytest.raises(CheckpointError, match=r"attn_logit_softcapping = 50\.0"):
         described(whole | text | {"attn_logit_softcapping": 50.0})
+
+
+def test_the_text_part_of_an_unknown_vision_model_is_not_taken_for_a_llama() -> None:
+    inside = {name: value for name, value in LLAMA.items() if name not in ("model_type", "architectures")}
+    with pytest.raises(CheckpointError, match="model_type = 'another_vl', which the installed transformers does not"):
+        described({"model_type": "another_vl", "text_config": inside})
+    assert described({"model_type": "llava", "text_config": inside}).model.__name__ == "LlamaForCausalLM"

@@ -1,4 +1,4 @@
-"""What config.json says of positions: both forms are read alike, and the angles are compared with the raw file."""
+"""Positions in config.json: both forms are read alike, and the angles are compared with the raw file."""
 
 import json
 import shutil

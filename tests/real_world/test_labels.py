@@ -3,18 +3,23 @@
 import json
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lager_onnx.analysis.labels.label import label_of
+from lager_onnx.analysis.labels.label import ratings_of
 from lager_onnx.analysis.labels.read import as_labelled, read_labelled
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.scale import Scale
 
 SCALE = Scale.parse("1-5")
 NONE = (None, math.nan, np.float32("nan"), "", "  ")
+
+
+def label_of(record: dict[str, Any], field: str) -> float:
+    return fmean(ratings_of(record, field))
 
 
 def groups(values: list[Any]) -> list[int]:
@@ -166,3 +171,19 @@ def test_a_named_label_is_read_of_published_forms(tmp_path: Path) -> None:
     path.write_text(json.dumps({"prompt": "a", "response": "b", "helpfulness": 4}) + "\n")
     with pytest.raises(LabelError, match="line 1: field 'mine' cannot be the label of helpsteer"):
         read_labelled(str(path), SCALE, data="helpsteer", field="mine")
+
+
+def test_what_was_left_out_is_told_with_the_cure_of_each_interface(tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    rows = [{"instruction": "q", "response": "r", "human_score": 3}, {"instruction": "q", "response": "r"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_labelled(str(file), SCALE, on_error="skip")
+    assert (len(found), len(found.left_out)) == (1, 1)
+    assert "line 2: no label in field 'human_score'" in found.describe()
+    assert "label=" in found.describe()
+    assert "--label" not in found.describe()
+    assert "--label" in found.describe("command")
+    file.write_text(json.dumps(rows[1]) + "\n")
+    with pytest.raises(LabelError, match=r"no labelled records: 1 left out:\n.* by label=") as none:
+        read_labelled(str(file), SCALE, on_error="skip")
+    assert "--label" in none.value.told("command")

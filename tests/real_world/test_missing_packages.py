@@ -1,4 +1,4 @@
-"""What is not installed is said by what needs it: an export from ONNX needs no PyTorch, and never asks for it."""
+"""An error names the missing package and its extra: an export from ONNX needs no PyTorch, and never asks for it."""
 
 import subprocess
 import sys

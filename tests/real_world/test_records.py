@@ -27,11 +27,6 @@ RECORD: dict[str, Any] = {"instruction": "Name a prime.", "response": "Seven."}
 SCALE = Scale.parse("1-5")
 
 
-@pytest.fixture(scope="module")
-def judge(tiny_judge: Path) -> Judge:
-    return Judge.load(tiny_judge, device="cpu", threads=1)
-
-
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., list[Row]]:
     def reads(name: str, content: str | bytes, **how: Any) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What clients really send to `lager serve`, and how it is watched and stopped."""
+"""Requests as clients send them to `lager serve`, and how it is watched and stopped."""
 
 import json
 import os
@@ -189,7 +189,8 @@ def test_null_content_in_decisions_is_no_text_either(server: Server, judge: Judg
         {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}}},
         {"modalities": ["text", "audio"]}, {"audio": {"voice": "alloy"}}, {"max_tokens": 0},
         {"max_completion_tokens": -1}, {"temperature": 3}, {"temperature": "hot"}, {"top_p": -0.1},
-        {"presence_penalty": 9}, {"stop": ["4"]}, {"stop": "3"}, {"reasoning_effort": "high"}, {"store": True},
+        {"presence_penalty": 9}, {"stop": ["4"]}, {"stop": "3"}, {"stop": 0}, {"reasoning_effort": "high"},
+        {"store": True},
         {"web_search_options": {"user_location": None}}, {"guided_choice": ["a", "b"]}, {"top_k": 5}, {"best_of": 3},
         {"verbosity": "high"}, {"service_tier": "priority"}, {"no_such_option": 1},
     ],

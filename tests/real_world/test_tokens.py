@@ -16,8 +16,8 @@ from lager_onnx.export.checkpoint import load_checkpoint
 from lager_onnx.export.end_tokens import declared_ends
 from lager_onnx.export.exporter import export_judge
 from lager_onnx.export.score_tokens import find_score_tokens
+from lager_onnx.export.sources.mend_tokenizer import mend_tokenizer
 from lager_onnx.export.sources.onnx_model import OnnxModel, open_onnx
-from lager_onnx.export.sources.open_tokenizer import open_tokenizer
 from lager_onnx.export.sources.splitting import LLAMA3
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.errors import CheckpointError, ScaleError
@@ -146,15 +146,15 @@ def test_mistrals_wrong_splitting_rule_is_mended_and_said(mistral: Path) -> None
 )
 def test_which_tokenisers_have_the_wrong_rule(config: dict[str, Any], note: str, mistral: Path) -> None:
     tokenizer = Tokenizer.from_file(str(mistral / "tokenizer.json"))
-    notes = open_tokenizer(tokenizer, config)
+    notes = mend_tokenizer(tokenizer, config)
     assert [note in each for each in notes] == [True] * bool(note)
-    assert open_tokenizer(tokenizer, config) == (notes if not note else ())  # once mended, nothing is left to say
+    assert mend_tokenizer(tokenizer, config) == (notes if not note else ())  # once mended, nothing is left to say
 
 
 def test_an_unknown_rule_of_mistrals_is_said(mistral: Path) -> None:
     tokenizer = Tokenizer.from_file(str(mistral / "tokenizer.json"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    assert "splitting rule that is neither" in open_tokenizer(tokenizer, {"model_type": "mistral"})[0]
+    assert "splitting rule that is neither" in mend_tokenizer(tokenizer, {"model_type": "mistral"})[0]
 
 
 def test_end_tokens_are_those_of_all_files(checkpoint: Path) -> None:

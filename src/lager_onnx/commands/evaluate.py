@@ -106,7 +106,7 @@ def evaluate(
     if not several and (feedback := written_feedback(first, read.rows)):
         click.echo(f"what the judge wrote: {feedback}", err=True)
     if read.left_out:
-        click.echo(read.describe(), err=True)
+        click.echo(read.describe("command"), err=True)
 
 
 def _names(text: str) -> list[str]:

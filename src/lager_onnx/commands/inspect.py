@@ -26,7 +26,7 @@ def inspect(
 ) -> None:
     """Show what the judge in JUDGE_DIR is: where it came from, how far it was checked, its weights by layer.
 
-    With RECORDS and --html, also what every layer says of the first few: their texts, the probabilities of each layer
+    With RECORDS and --html, also the layers of the first few: their texts, the probabilities of each layer
     alone, how the expected score moves through the layers, and what each adds to the final logits.
 
     \b

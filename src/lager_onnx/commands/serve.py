@@ -53,7 +53,7 @@ def serve(
 
     POST /v1/score takes a record, or a list of records; /v1/decisions and /v1/systemone questions about a text with
     probabilities as answers; /rerank, /v1/rerank, /predict and /v1/chat/completions what other servers take.
-    GET /openapi.json describes them all, / is a page to try. /health, /ready and /metrics are for whoever runs it: they
+    GET /openapi.json describes them all, / is a page to try. /health, /ready and /metrics are for monitoring: they
     need no API key, and hold counts and times, no text of any request. Requests that wait are graded together.
 
     \b

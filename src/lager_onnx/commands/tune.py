@@ -105,7 +105,7 @@ def tune(
         raise error.at(source.name) from error
     click.echo(tuned.describe())
     if read.left_out:
-        click.echo(read.describe(), err=True)
+        click.echo(read.describe("command"), err=True)
     if not dry_run:
         tuned.write(judge_dir, output, overwrite=overwrite)
         click.echo(f"{shown(output or judge_dir)}: {tuned.origin}", err=True)

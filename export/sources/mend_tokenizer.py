@@ -1,4 +1,4 @@
-"""Mends what a tokenizer.json brings along that spoils prompts: padding, truncation, Mistral's wrong splitting rule."""
+"""Mend what spoils prompts in a tokenizer.json: padding, truncation, Mistral's wrong splitting rule."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _UNKNOWN: Final = (
 )
 
 
-def open_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any]) -> tuple[str, ...]:
+def mend_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Let a tokeniser read whole texts as its model was trained to, in place; return notes for the judge's user.
 
     Padding and truncation are switched off. Mistral's splitting rule is mended where transformers warns of it; see
@@ -52,7 +52,7 @@ def open_tokenizer(tokenizer: Tokenizer, config: Mapping[str, Any]) -> tuple[str
 
 
 def _suspicious(tokenizer: Tokenizer, config: Mapping[str, Any]) -> bool:
-    """Whether it is of the kind that was published with the wrong rule, and was not saved by a transformers that knows.
+    """Return whether it is of the kind that was published with the wrong rule, and no transformers 5 has saved it.
 
     Llama 3's own tokeniser is none, whatever the architecture.
     """
