@@ -38,6 +38,12 @@ _OF_A_QUALITY: Final = re.compile(r".{2,}(ness|ity|ence|ance|ency|ancy|tion|sion
 _FEW: Final = 10  # scores that a count may be kept of: "0" to "10"
 
 
+def label_of(record: Record, field: str) -> float:
+    """Return the label of a record: the mean of what each person said; see `ratings_of`."""
+    ratings = ratings_of(record, field)
+    return math.fsum(ratings) / len(ratings)
+
+
 def ratings_of(record: Record, field: str) -> list[float]:
     """Return what each person said: one number, those of a list, or those of an object from person to number.
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
 from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
 from lager_onnx.export.sources.splitting import COMPOSED, RULES, WHOLE_WORDS
+from lager_onnx.export.sources.splitting import LLAMA3 as _LLAMA3  # noqa: F401 - its former place
 from lager_onnx.models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
