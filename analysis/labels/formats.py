@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from lager_onnx.analysis.labels.groups import group_name
-from lager_onnx.analysis.labels.label import label_of as label_of
-from lager_onnx.analysis.labels.label import ratings_of
+from lager_onnx.analysis.labels.label import label_of, ratings_of
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.values import is_missing, names
+
+__all__ = ["DATA_FORMATS", "HELPSTEER_ATTRIBUTES", "LABEL_FIELDS", "DataFormat", "label_of"]
 
 DataFormat = Literal["plain", "prometheus", "helpsteer", "biggen", "reference"]
 Record = Mapping[str, Any]
