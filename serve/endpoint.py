@@ -61,8 +61,8 @@ class Endpoint:
         async def endpoint(request: Request) -> Response:
             try:
                 body = parse(self.body, await read_body(request, service.settings.limits.body))
-                if isinstance(body, ForModel) and body.model:
-                    service.check_model(body.model)
+                if isinstance(body, ForModel):
+                    service.named(body.model)  # before anything is graded
                 return JSONResponse(await _unless_gone(request, self.answer(service, body)))
             except (LagerError, TimeoutError, ClientDisconnect) as error:
                 return error_response(error)

@@ -82,6 +82,17 @@ class Service:
                 code="model_not_found",
             )
 
+    def named(self, asked: str | None) -> str:
+        """Return the name that an answer bears: the one asked for, or the judge's first where none was.
+
+        Raises:
+            RequestError: the judge has no such name.
+        """
+        if not asked:
+            return self.settings.name
+        self.check_model(asked)
+        return asked
+
     async def results(self, records: Sequence[Mapping[str, Any] | RecordError], *, field: str) -> list[Result]:
         """Grades of records, and why others have none.
 

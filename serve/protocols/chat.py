@@ -63,7 +63,7 @@ async def answer(service: Service, body: Chat) -> dict[str, Any]:
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": service.settings.name,
+        "model": service.named(body.model),
         "choices": [
             {
                 "index": 0,

@@ -71,7 +71,7 @@ async def answer(service: Service, body: Decisions) -> dict[str, Any]:
     tokens = sum(each.tokens for each in answered)
     return {
         "answers": [_answer(*each) for each in zip(body.questions, answered, strict=True)],
-        "model": service.settings.name,
+        "model": service.named(body.model),
         "usage": {
             "input_tokens": tokens,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},

@@ -49,7 +49,7 @@ async def answer_documents(service: Service, body: Documents) -> dict[str, Any]:
     grades = await _relevance(service, body.query, texts, "documents")
     tokens = sum(grade.tokens for grade in grades)
     return {
-        "model": service.settings.name,
+        "model": service.named(body.model),
         "results": [
             {"index": index, "relevance_score": grades[index].normalized}
             | ({"document": {"text": texts[index]}} if body.return_documents else {})

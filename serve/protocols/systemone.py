@@ -57,7 +57,7 @@ async def answer(service: Service, body: SystemOne) -> dict[str, Any]:
     pairs = zip(body.questions.items(), answered, strict=True)
     return {
         "answers": {name: _answer(question, each) for (name, question), each in pairs},
-        "model": service.settings.name,
+        "model": service.named(body.model),
         "usage": {"input_tokens": sum(each.tokens for each in answered), "output_tokens": 0},
     }
 
