@@ -50,11 +50,11 @@ def as_json(agreements: Sequence[Agreement]) -> str:
     return json.dumps([_plain(agreement) for agreement in agreements], indent=2)
 
 
-def as_csv(agreements: Sequence[Agreement]) -> str:
-    """One line a part and method; missing figures are empty."""
+def as_csv(agreements: Sequence[Agreement], delimiter: str = ",") -> str:
+    """One line a part and method, with the delimiter between values; missing figures are empty."""
     file = io.StringIO()
     names = [f"{name}{end}" for name in (*FIGURES, "lead") for end in ("", "_low", "_high")]
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
     writer.writerow(["part", "records", "groups", "method", "distinct", "seen", *names])
     for row in agreements:
         numbers: list[float | None] = []

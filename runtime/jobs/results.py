@@ -27,30 +27,6 @@ _MAKE_ROOM: Final = Cure(
     command="the rows before it are safe: make room and go on with --resume",
     python="the rows before it are safe: make room and go on with resume=True",
 )
-# Endings of forms that results are not written in.
-_OTHER_FORMS: Final = frozenset(
-    (
-        ".json", ".csv", ".tsv", ".parquet", ".pq", ".arrow", ".feather", ".orc", ".avro", ".xls", ".xlsx", ".ods",
-        ".yaml", ".yml", ".xml", ".html", ".pkl", ".pickle", ".npy", ".npz", ".db", ".sqlite", ".duckdb",
-        ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tar", ".tgz", ".7z",
-    )
-)  # fmt: skip
-
-
-def check_json_lines(path: Path | None) -> None:
-    """Refuse a file whose name is not one for JSON lines, before the work that fills it.
-
-    Raises:
-        OutputError: its ending promises another form.
-    """
-    if path is not None and path.suffix.lower() in _OTHER_FORMS:
-        stem = path.with_suffix("")
-        while stem.suffix.lower() in _OTHER_FORMS | {".jsonl", ".ndjson"}:
-            stem = stem.with_suffix("")
-        raise OutputError(
-            f"{shown(path)} would hold JSON lines, not what {shown(path.suffix)} promises: write "
-            f"{shown(stem.name)}.jsonl, and convert that, such as with pandas.read_json(..., lines=True)"
-        )
 
 
 def result_fields(grade: Grade, *, details: bool) -> dict[str, Any]:

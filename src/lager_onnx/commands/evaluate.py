@@ -28,7 +28,7 @@ from lager_onnx.commands.options import (
 @click.option("--ablations", is_flag=True, help="Add all combinations of max, expectation, logits and probabilities.")
 @click.option("--resamples", type=click.IntRange(min=1), default=1000, help="Of the bootstrap behind the intervals.")
 @click.option("--json", "json_file", type=PATH, help="Write the figures as JSON, too.")
-@click.option("--csv", "csv_file", type=PATH, help="Write the figures as CSV, too.")
+@click.option("--csv", "csv_file", type=PATH, help="Write the figures as CSV, too; with tabs if it ends in .tsv.")
 @click.option("--html", "html_file", type=PATH, help="Write one HTML page with plots, too.")
 @reads_records("labelled")
 @CRITERION
@@ -75,14 +75,17 @@ def evaluate(
     from lager_onnx.analysis.evaluation.evaluate import evaluate as evaluate_judge  # noqa: PLC0415
     from lager_onnx.analysis.labels.labelled import gradable, labelled_logits, written_feedback  # noqa: PLC0415
     from lager_onnx.analysis.labels.read import read_labelled  # noqa: PLC0415
+    from lager_onnx.runtime.file_names import Form, check_name, ending  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
 
     several = len(judge_dirs) > 1 or templates is not None
     if several and (ablations or html_file):
         raise click.UsageError("--ablations and --html show one judge under its own template")
-    for file in (json_file, csv_file, html_file):
+    outputs: dict[Form, Path | None] = {"JSON": json_file, "CSV": csv_file, "HTML": html_file}
+    for form, file in outputs.items():
         check_output(file, source.path)
+        check_name(file, form)
     fields = _names(by)
     first = Judge.load(judge_dirs[0], **running).with_reasoning(reasoning)
     read = read_labelled(source, first.spec.scale, data=data, field=label, criterion=criterion, on_error=on_error)
@@ -94,9 +97,11 @@ def evaluate(
         found = compare(contenders(), read, by=fields, resamples=resamples)
     else:
         found = evaluate_judge(first, read, by=fields, ablations=ablations, resamples=resamples)
-    for file, written in ((json_file, tables.as_json), (csv_file, tables.as_csv)):
-        if file:
-            write_file(file, written(found), source.path)
+    if json_file:
+        write_file(json_file, tables.as_json(found), source.path)
+    if csv_file:
+        delimiter = "\t" if ending(csv_file) == "tsv" else ","
+        write_file(csv_file, tables.as_csv(found, delimiter), source.path)
     if html_file:
         from lager_onnx.analysis.pages.evaluation import evaluation_page  # noqa: PLC0415
 

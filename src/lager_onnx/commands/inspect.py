@@ -35,22 +35,25 @@ def inspect(
         lager inspect judges/smollm2 records.jsonl --html layers.html
     """
     from lager_onnx.analysis.inspect import describe  # noqa: PLC0415
+    from lager_onnx.runtime.file_names import check_name  # noqa: PLC0415
+    from lager_onnx.runtime.files import check_output  # noqa: PLC0415
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
 
     if bool(source) != bool(html_file):
         raise click.UsageError("RECORDS and --html go together: the layers of responses are shown in a page")
+    check_output(html_file, *([source.path] if source else []))
+    check_name(html_file, "HTML")
     click.echo(describe(read_spec(judge_dir)))
     if source is None or html_file is None:
         return
     from itertools import islice  # noqa: PLC0415
 
     from lager_onnx.analysis.pages.layers import inspect_page  # noqa: PLC0415
-    from lager_onnx.runtime.files import check_output, shown, write_file  # noqa: PLC0415
+    from lager_onnx.runtime.files import shown, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import as_record, read_rows  # noqa: PLC0415
     from lager_onnx.runtime.records.record import with_criterion  # noqa: PLC0415
 
-    check_output(html_file, source.path)
     rows = list(islice(read_rows(source), first))
     for row in rows:
         if row.error:

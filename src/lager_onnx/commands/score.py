@@ -80,8 +80,9 @@ def score(
         lager score judges/writing records.jsonl --reasoning -o scores.jsonl
         lager score judges/smollm2 millions/ -o graded --engine ray --threads 4 --on-error skip
     """
+    from lager_onnx.runtime.file_names import check_name  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.results import ResultFile, check_json_lines  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
     from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
@@ -91,6 +92,7 @@ def score(
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
         raise click.UsageError("--resume needs the file to go on with: add -o OUTPUT")
+    check_name(output, "JSON lines")
     chosen = Options(**options, fields=source.fields)
     if engine == "ray" and reasoning:
         raise click.UsageError("--reasoning is for one machine: choose --engine local")
@@ -103,7 +105,6 @@ def score(
         count = score_on_ray(judge_dir, source, output, chosen, cluster, rows=part_rows, resume=resume)
         click.echo(f"{output}: {count} rows graded", err=True)
         return
-    check_json_lines(output)
     check_output(output, source.path)
     rows = read_rows(source)
     judge = Judge.load(judge_dir, **running).with_reasoning(reasoning and replace(reasoning, drop=drop_unnamed))

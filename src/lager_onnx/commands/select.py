@@ -50,13 +50,14 @@ def select(
         lager select judges/smollm2 instructions.jsonl --keep 10% -o best.jsonl
     """
     from lager_onnx.models.errors import OutputError  # noqa: PLC0415
+    from lager_onnx.runtime.file_names import check_name  # noqa: PLC0415
     from lager_onnx.runtime.files import check_output, shown  # noqa: PLC0415
-    from lager_onnx.runtime.jobs.results import ResultFile, check_json_lines, join  # noqa: PLC0415
+    from lager_onnx.runtime.jobs.results import ResultFile, join  # noqa: PLC0415
     from lager_onnx.runtime.jobs.select import best, grade_under_criteria, how_many  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
     from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
 
-    check_json_lines(output)
+    check_name(output, "JSON lines")
     grades = output.with_name(output.name + ".grades.jsonl")
     if output.exists() and not overwrite and not (resume and grades.exists()):  # its grades are there: made from them
         hint = f"; there are no grades {shown(grades)} to --resume from" if resume else ", or --resume with its grades"
