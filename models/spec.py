@@ -11,6 +11,7 @@ from lager_onnx.models.calibration import Calibration
 from lager_onnx.models.chat import ChatWrapper
 from lager_onnx.models.decode import decode
 from lager_onnx.models.errors import JudgeFolderError, LagerError
+from lager_onnx.models.export_cure import export_cure
 from lager_onnx.models.layers import LENSES, Row, rows_of
 from lager_onnx.models.learned_from import LearnedFrom
 from lager_onnx.models.precisions import Precision
@@ -214,8 +215,8 @@ class JudgeSpec:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise JudgeFolderError(
-                f"{visible(str(folder))} is not a judge folder ({SPEC_FILE}: {error.strerror}): "
-                f"make one with lager export CHECKPOINT {visible(str(folder))}"
+                f"{visible(str(folder))} is not a judge folder ({SPEC_FILE}: {error.strerror})",
+                export_cure("CHECKPOINT", folder),
             ) from error
         except (ValueError, RecursionError) as error:
             raise JudgeFolderError(f"{shown} is damaged (not JSON: {error}): export the judge again") from error

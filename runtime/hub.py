@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lager_onnx.models.errors import HubError
+from lager_onnx.models.export_cure import export_cure
 from lager_onnx.models.spec import (
     CARD_FILE,
     CONFIG_FILE,
@@ -65,7 +66,9 @@ def fetch(repository: str, folder: Path, revision: str | None = None) -> Path:
             "network, and HF_TOKEN for what is not public"
         ) from error
     if not (Path(found) / SPEC_FILE).exists():
-        raise HubError(f"{repository} has no {SPEC_FILE}, it is no judge: make one with lager export {repository}")
+        raise HubError(
+            f"{repository} has no {SPEC_FILE}, it is no judge", export_cure(repository, repository.rpartition("/")[2])
+        )
     return Path(found)
 
 
