@@ -98,3 +98,11 @@ def test_standard_output_has_no_name() -> None:
     check_name(None, "CSV")
     with pytest.raises(OutputError, match=r"write results\.csv"):
         check_name(Path(".html"), "CSV")
+
+
+def test_a_folder_of_json_lines_is_not_named_as_one_of_parquet(tmp_path: Path) -> None:
+    command = ["score", str(tmp_path / "no-judge"), "no-records", "--engine", "ray", "-o", str(tmp_path / "x.parquet")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "x.parquet would hold JSON lines" in result.stderr
+    assert not list(tmp_path.iterdir())
