@@ -40,8 +40,8 @@ def report(
 INTRODUCTION = f"""`make bench` writes this page. Every contender grades the same prompts in a fresh process, round
 after round; figures are medians (smallest to largest), ratios are to {BASELINE} in the same table. "Differs by" is the
 mean difference of the score from PyTorch in float32, in units of the scale: of LAGER's score where hidden states can be
-seen (ours, transformers), of the last layer's expectation elsewhere. A contender that differs by more than its precision
-explains (benchmarks/agreement.py), or whose scores are all alike, ends the run.
+seen (ours, transformers), of the last layer's expectation elsewhere. A contender that differs by more than its
+precision explains (benchmarks/agreement.py), or whose scores are all alike, ends the run.
 
 ## Speed"""
 
