@@ -34,6 +34,13 @@ class _Group(click.Group):
     Where the reader of a pipe has gone, as `head` does, it ends without a word, with 141.
     """
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:  # of --version and --help, which print before a command is invoked
+            _discard_output()
+            raise SystemExit(ReaderGoneError.exit_code) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)

@@ -67,16 +67,17 @@ def lager(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", ["bench", "score", "prompt", "evaluate", "doctor", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["bench", "score", "prompt", "evaluate", "doctor", "inspect", "--version", "--help"]
+)
 def test_a_reader_that_goes_ends_a_command_quietly(command: str, tiny_judge: Path, tmp_path: Path) -> None:
     """As `| head -1` does: the first lines are read, and no more."""
     many = written(tmp_path / "in.jsonl", [row | {"human_score": row["id"] % 5 + 1} for row in rows_of(40)])
     more: dict[str, list[Any]] = {
         "bench": ["--json", "--repeats", "1"], "score": [many, "--details"], "prompt": [many], "inspect": [],
-        "evaluate": [many, "--resamples", "2", "--ablations"], "doctor": [],
+        "evaluate": [many, "--resamples", "2", "--ablations"],
     }  # fmt: skip
-    judge = [] if command == "doctor" else [tiny_judge]
-    line = [LAGER, command, *map(str, [*judge, *more[command]])]
+    line = [LAGER, command, *map(str, [tiny_judge, *more[command]] if command in more else [])]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     reading, writing = os.pipe()
     with subprocess.Popen(line, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment) as running:
