@@ -37,9 +37,10 @@ class _Group(click.Group):
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
             return super().make_context(*args, **options)
-        except BrokenPipeError:  # of --version and --help, which print before a command is invoked
-            _discard_output()
-            raise SystemExit(ReaderGoneError.exit_code) from None
+        except OSError as error:  # of --version and --help, which print before a command is invoked
+            ours = _ours(error, "")
+            _say(ours)
+            raise SystemExit(ours.exit_code) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -69,12 +70,16 @@ def _ours(error: BaseException, command: str) -> LagerError:
 
 
 def _fail(ctx: click.Context, error: LagerError) -> None:
+    _say(error)
+    ctx.exit(error.exit_code)
+
+
+def _say(error: LagerError) -> None:
     if isinstance(error, ReaderGoneError):
         _discard_output()
-        ctx.exit(error.exit_code)
+        return
     lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may be in it
     click.echo("Error: " + "\n".join(lines), err=True)
-    ctx.exit(error.exit_code)
 
 
 def _discard_output() -> None:
