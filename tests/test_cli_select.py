@@ -61,6 +61,43 @@ def test_an_interrupted_run_goes_on(tiny_judge: Path, records: Path) -> None:
     assert "other records or criteria" in select(tiny_judge, records, "--resume", "--criteria", "coherence").stderr
 
 
+def test_a_record_that_was_edited_is_not_given_the_grades_of_its_old_text(tiny_judge: Path, records: Path) -> None:
+    grades, whole = records.with_name("out.jsonl.grades.jsonl"), lines(records)
+    assert select(tiny_judge, records).exit_code == 0
+    digests = [line["text"] for line in lines(grades)]
+    assert digests[::2] == digests[1::2]  # of two criteria
+    assert len(set(digests)) == 12
+    assert all(len(bytes.fromhex(each)) == 8 for each in digests)
+    done = grades.read_text()
+    for number, field, text in ((0, "response", "bad"), (4, "instruction", "Sum."), (11, "context", "more")):
+        rows = [row | ({field: text} if n == number else {}) for n, row in enumerate(whole)]
+        records.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        refused = select(tiny_judge, records, "--resume")
+        assert refused.exit_code == 2, refused.output
+        assert f"holds grades of other records: {records}, line {number + 1} has changed" in refused.stderr
+        assert "--overwrite" in refused.stderr
+        assert grades.read_text() == done
+    rows = [dict(reversed([*row.items()])) | {"criterion": "y"} for row in whole]
+    records.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert select(tiny_judge, records, "--resume").exit_code == 0
+    records.write_text("".join(json.dumps(row | {"answer": "good"}) + "\n" for row in whole))
+    assert select(tiny_judge, records, "--overwrite").exit_code == 0
+    assert "other records" in select(tiny_judge, records, "--resume", "--field", "response=answer").stderr
+
+
+def test_grades_of_an_older_release_have_no_digests_and_are_gone_on_from(tiny_judge: Path, records: Path) -> None:
+    grades = records.with_name("out.jsonl.grades.jsonl")
+    assert select(tiny_judge, records).exit_code == 0
+    older = [{name: line[name] for name in ("record", "criterion", "score")} for line in lines(grades)]
+    grades.write_text("".join(json.dumps(line) + "\n" for line in older[:7]))
+    assert select(tiny_judge, records, "--resume").exit_code == 0
+    assert [(line["record"], line["criterion"]) for line in lines(grades)] == [
+        (n, name) for n in range(12) for name in NAMES
+    ]
+    grades.write_text("".join(json.dumps(line | {"score": 6 - line["score"]}) + "\n" for line in older))
+    assert "grades of another judge" in select(tiny_judge, records, "--resume").stderr
+
+
 def test_records_without_a_grade_are_left_out_or_stop_the_run(tiny_judge: Path, records: Path) -> None:
     rows = lines(records)
     del rows[2]["response"]

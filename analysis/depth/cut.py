@@ -29,7 +29,7 @@ _APART: Final[dict[Precision, float]] = {"fp32": 1e-4, "fp16": 1e-4, "bf16": 1e-
 _LENGTHS: Final = (1, 17, 120)  # tokens of the prompts on which both judges are compared
 
 
-def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: bool = False) -> JudgeSpec:
+def cut(judge_dir: str | Path, target: str | Path, *, depth: int | None = None, overwrite: bool = False) -> JudgeSpec:
     """Writes a judge without the layers above `depth`, and compares it with the whole one; needs no checkpoint.
 
     Weights of rows that remain stay as they are; where rows with weight are cut off, the others are scaled to the same
@@ -52,6 +52,7 @@ def cut(judge_dir: Path, target: Path, *, depth: int | None = None, overwrite: b
         VerificationError: the two judges do not say the same; nothing is kept.
         OutputError: `target` exists already.
     """
+    judge_dir, target = Path(judge_dir), Path(target)
     whole = read_spec(judge_dir)
     finish_checking = start_checking(judge_dir, whole)
     depth = _depth(whole, depth)

@@ -9,6 +9,7 @@ import numpy as np
 from lager_onnx.analysis.evaluation.agreement import Agreement, Seen, agreements, nothing_seen
 from lager_onnx.analysis.evaluation.methods import Method, as_graded, best_layer, methods
 from lager_onnx.analysis.labels.groups import Rows, group_name
+from lager_onnx.analysis.labels.label import value_at
 from lager_onnx.analysis.labels.labelled import Array, Labelled, labelled_logits
 from lager_onnx.analysis.labels.overlap import Overlap, overlap_of, seen
 from lager_onnx.analysis.labels.read import LabelledRecord, LabelledRecords, as_labelled
@@ -34,7 +35,7 @@ def evaluate(
     *,
     label: str = "human_score",
     fields: Mapping[str, str] | None = None,
-    by: Sequence[str] = BY,
+    by: str | Sequence[str] = BY,
     ablations: bool = False,
     resamples: int = 1000,
 ) -> list[Agreement]:
@@ -48,7 +49,7 @@ def evaluate(
             same instruction and response, belong together.
         label: the field that holds it.
         fields: which field of a record is read as what, as `Judge.score` takes them.
-        by: fields by whose values the records are split.
+        by: fields by whose values the records are split, one or several; a dotted name goes into an object.
         ablations: add all combinations of max, expectation, logits and probabilities.
         resamples: of the bootstrap behind the intervals, which draws whole groups.
 
@@ -75,7 +76,7 @@ def compare(
     *,
     label: str = "human_score",
     fields: Mapping[str, str] | None = None,
-    by: Sequence[str] = BY,
+    by: str | Sequence[str] = BY,
     resamples: int = 1000,
 ) -> list[Agreement]:
     """Compares several judges, or one under several templates, with the same labels; intervals are paired.
@@ -85,7 +86,7 @@ def compare(
         records: as for `evaluate`.
         label: the field that holds a label.
         fields: which field of a record is read as what, as `Judge.score` takes them.
-        by: fields by whose values the records are split.
+        by: fields by whose values the records are split, one or several; a dotted name goes into an object.
         resamples: of the bootstrap.
 
     Returns:
@@ -163,23 +164,20 @@ def _seen(specs: Mapping[str, JudgeSpec], rows: Sequence[LabelledRecord]) -> See
     return of
 
 
-def _parts(rows: Sequence[LabelledRecord], by: Sequence[str]) -> dict[str, list[str]]:
+def _parts(rows: Sequence[LabelledRecord], by: str | Sequence[str]) -> dict[str, list[str]]:
     """Return the values by which records are split; records without a value form one part, whose value is "".
 
     Fields that were asked for and that no record has are logged.
     """
+    fields = (by,) if isinstance(by, str) else tuple(by)
     every = [as_record(row.record).everything for row in rows]
-    if tuple(by) != BY:
-        for field in by:
-            _report_absent(field, every)
-    return {field: [group_name(record.get(field)) or "" for record in every] for field in by}
-
-
-def _report_absent(field: str, records: Sequence[Mapping[str, Any]]) -> None:
-    if all(is_missing(record.get(field)) for record in records):
-        logger.warning(
-            Notice(
-                f"no record has the field {visible(field)!r}, by which they were to be split; the first has "
-                f"{names(records[0])}"
+    found = {field: [value_at(record, field) for record in every] for field in fields}
+    for field, values in found.items():
+        if fields != BY and all(is_missing(value) for value in values):
+            logger.warning(
+                Notice(
+                    f"no record has the field {visible(field)!r}, by which they were to be split; the first has "
+                    f"{names(every[0])}"
+                )
             )
-        )
+    return {field: [group_name(value) or "" for value in values] for field, values in found.items()}

@@ -4,37 +4,30 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from lager_onnx.models.criteria import CRITERIA
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import LabelError
 from lager_onnx.models.values import is_missing, names, plain, visible
 
 Record = Mapping[str, Any]
 
-_STATISTICS: Final = frozenset({
-    "mean", "avg", "average", "median", "mode", "std", "stdev", "stddev", "sd",
-    "sem", "se", "var", "variance", "count", "counts", "n", "num", "number",
-    "total", "sum", "min", "max", "minimum", "maximum", "range", "low", "high",
-    "lower", "upper", "ci", "p", "value", "values", "quantile", "percentile", "agreement",
-    "alpha", "kappa",
-})  # fmt: skip
-_OF_ONE_LABEL: Final = frozenset({
-    "label", "labels", "score", "scores", "rating", "ratings", "grade", "grades", "annotation",
-    "annotations", "answer", "annotator", "annotators", "rater", "raters", "worker", "user", "id",
-    "uid", "uuid", "name", "person", "time", "timestamp", "date", "duration", "confidence",
-    "weight", "comment", "reason", "text", "source", "scale",
-})  # fmt: skip
-_CRITERIA: Final = {word for name in CRITERIA for word in name.split("-")} | {
-    "overall", "quality", "style", "tone", "humor", "humour", "depth", "detail", "details",
-    "grammar", "language", "logic", "format", "formatting", "structure", "content", "spelling", "length",
-    "readability", "accuracy", "clarity", "truth", "facts", "factual", "safety", "harm", "harmless",
-    "helpful", "honest", "correct", "coherent", "fluent", "relevant", "complete", "concise",
-}  # fmt: skip
-# Names of qualities end so, and names of people seldom do.
-_OF_A_QUALITY: Final = re.compile(r".{2,}(ness|ity|ence|ance|ency|ancy|tion|sion|ment|acy|ism|ability|ibility)")
+_PERSON: Final = (
+    "rater|annotator|labell?er|worker|turker|crowd|crowd[ _-]?worker|user|person|human|participant|subject|respondent|"
+    "judge|expert|reviewer|evaluator|assessor|grader|scorer|marker|coder|student|teacher"
+)
+# Keys that clearly are people.
+_PEOPLE: Final = (
+    re.compile(rf"(?:{_PERSON})|(?:{_PERSON})s?[\s_.:#-]*\d+|(?:{_PERSON})[\s_.:#-]+[a-z]", re.IGNORECASE),  # Rater 1
+    re.compile(rf"(?=[A-Za-z][a-z]+[A-Z]$)(?i:{_PERSON})[A-Z]"),  # annotatorB
+    re.compile(r"[a-mo-z]|[ahruw][_-]?\d+|p[_-]?(?!(?:25|50|75|90|95|99)$)\d+", re.IGNORECASE),  # no n, p50: statistics
+    re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+"),
+    re.compile(r"\d+"),
+    # Identifiers such as A1B2C3 and 5f3ac09e1b, with letters between two numbers, so that ROUGE1 is none; UUIDs.
+    re.compile(r"(?=.{6,64}$)(?:[A-Z0-9]*\d[A-Z]+\d[A-Z0-9]*|[a-f0-9]*\d[a-f]+\d[a-f0-9]*)"),
+    re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE),
+)
 _FEW: Final = 10  # scores that a count may be kept of: "0" to "10"
 
 
@@ -48,16 +41,17 @@ def ratings_of(record: Record, field: str) -> list[float]:
     """Return what each person said: one number, those of a list, or those of an object from person to number.
 
     A list or an object may be written as JSON text, as CSV has it; people who gave no label do not count. Of an object
-    with one value a criterion, that of the record's own criterion counts.
+    with a value for the record's own criterion, that one counts. Of another, all keys must clearly be people, such as
+    `rater1`: first names could be anything, and are taken by `human_score.*` only.
 
     Args:
         record: with the label, and perhaps `criterion` or a rubric with a name.
         field: that holds the label; a dotted name goes into an object or a list of objects, such as
-            `human_score.mean`.
+            `human_score.mean`. `human_score.*` takes all values of an object.
 
     Raises:
-        LabelError: the field is missing, or holds something else; or an object of statistics, of several criteria, or
-            of what belongs to one label, of which the wanted part must be named.
+        LabelError: the field is missing, or holds something else; or an object whose keys may be statistics, criteria
+            or whatever else, of which the wanted part must be named.
     """
     value = value_at(record, field)
     given = [each for each in _people(value, record, field) if not is_missing(each)]
@@ -73,18 +67,25 @@ def ratings_of(record: Record, field: str) -> list[float]:
 
 
 def value_at(record: Record, field: str) -> Any:
-    """Return the value of a field, or of a dotted name; None where there is none."""
+    """Return the value of a field, or of a dotted name; None where there is none.
+
+    A step `*` takes all values of an object as a list: `human_score.*`, `human_score.*.score`.
+    """
     if field in record:
         return record[field]
     first, *path = field.split(".")
     found = record.get(first)
     for step in path:
-        found = _read(found)
-        if isinstance(found, list):
-            found = [_read(each).get(step) if isinstance(_read(each), Mapping) else None for each in found]
-        else:
-            found = found.get(step) if isinstance(found, Mapping) else None
+        found = _step(_read(found), step)
     return found
+
+
+def _step(value: Any, step: str) -> Any:
+    if step == "*":
+        return list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    if isinstance(value, list):
+        return [_read(each).get(step) if isinstance(_read(each), Mapping) else None for each in value]
+    return value.get(step) if isinstance(value, Mapping) else None
 
 
 def _read(value: Any) -> Any:
@@ -119,27 +120,21 @@ def _people(value: Any, record: Record, field: str) -> list[Any]:
 
 def _check_people(value: Mapping[Any, Any], field: str, own: str) -> None:
     """Refuse an object whose keys may be anything but people."""
-    found = [str(key) for key in value]
-    words = {key: re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower()) for key in found}
-    if any(_is_part(each, _STATISTICS) for each in words.values()):
-        what = "statistics"
-    elif any(_is_part(each, _OF_ONE_LABEL) for each in words.values()):
-        what = "what belongs to one label"
-    elif any(word in _CRITERIA or _OF_A_QUALITY.fullmatch(word) for each in words.values() for word in each):
-        what = "one label a criterion" + (f", and none for the record's own, {visible(own)}" if own else "")
-    elif found and all(key.strip().isdecimal() and int(key) <= _FEW for key in found):
-        what = "numbers by number, which may be counts of scores or people"
-    else:
+    found = [str(key).strip() for key in value]
+    counts = bool(found) and all(re.fullmatch(r"[0-9]+", key) and int(key) <= _FEW for key in found)
+    if not counts and all(any(form.fullmatch(key) for form in _PEOPLE) for key in found):
         return
+    what = "which may be counts of scores or people" if counts else "which may be something else than people"
+    wanted = f", and there is none for the record's criterion, {visible(own)}" if own else ""
+    every = f"{field}.*"
     raise LabelError(
-        f"the label in field {field!r} is an object of {what} ({names(found)}): say which of its fields is the label, "
-        f"{_named(field, value)}, or give the labels of several people as a list"
+        f"the label in field {field!r} is an object with {names(found)}, {what}{wanted}: say which of its fields is "
+        f"the label, {_named(field, value)}; or, if each is a person's label",
+        Cure(
+            command=f"take the mean of all with --label '{every}', or give a list",
+            python=f'take the mean of all with label="{every}", or give a list',
+        ),
     )
-
-
-def _is_part(words: Sequence[str], parts: frozenset[str]) -> bool:
-    """Return whether a key names one of the parts, such as `annotator_id`; `annotator_1` names a person."""
-    return words[-1] in parts and not any(word.isdecimal() for word in words)
 
 
 def _named(field: str, value: Mapping[Any, Any]) -> str:

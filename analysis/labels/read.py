@@ -83,7 +83,8 @@ def read_labelled(
         source: file, or "-" for standard input.
         scale: of the judge.
         data: form in which the records are published; see `formats`.
-        field: that holds the label, a number or a list of numbers, or a dotted name such as `human_score.mean`.
+        field: that holds the label, a number or a list of numbers, or a dotted name such as `human_score.mean`;
+            `human_score.*` takes the mean of all values of an object.
         criterion: for records that name neither criterion nor rubric.
         on_error: "stop" at a row without a usable label, or "skip" it.
 

@@ -11,7 +11,6 @@ from lager_onnx.analysis.labels.labelled import Labelled, labelled_logits
 from lager_onnx.analysis.labels.overlap import learned_from, overlap_of, seen
 from lager_onnx.analysis.labels.read import LabelledRecords, as_labelled
 from lager_onnx.analysis.tuning.calibrate import calibrated
-from lager_onnx.analysis.tuning.choices import UNIFORM
 from lager_onnx.analysis.tuning.choose import choose
 from lager_onnx.analysis.tuning.cross_validation import Estimate, estimate
 from lager_onnx.analysis.tuning.learned import Learn, Learned
@@ -34,8 +33,8 @@ class Tuned:
         estimate: what tuning brings on responses that it has not seen.
         records, groups, folds: of the labels, and of the cross-validation.
         origin: how the weights came about, for `judge.json`.
-        learned_from: digests of the labelled texts, for `judge.json`; None where uniform weights are kept and nothing
-            is calibrated.
+        learned_from: digests of the labelled texts, for `judge.json`; also where uniform weights are kept, since
+            these labels chose them.
     """
 
     learned: Learned
@@ -44,7 +43,7 @@ class Tuned:
     groups: int
     folds: int
     origin: str
-    learned_from: LearnedFrom | None = None
+    learned_from: LearnedFrom
 
     def describe(self) -> str:
         """What each way brings, the estimate as a table, and a sentence."""
@@ -119,9 +118,7 @@ def tune(
         origin += f": {learned.how}"
     if learned.calibration:
         learned = replace(learned, calibration=replace(learned.calibration, origin=f"{len(rows)} labels of {name}"))
-    learns = learned.how != UNIFORM or learned.calibration is not None
-    of = learned_from(judge.spec, rows) if learns else None
-    return Tuned(learned, found, len(rows), len(set(groups)), folds, origin, of)
+    return Tuned(learned, found, len(rows), len(set(groups)), folds, origin, learned_from(judge.spec, rows))
 
 
 def _learner(recipe_name: Recipe | Literal["choose"], epochs: int, *, calibrate: bool, **options: Any) -> Learn:

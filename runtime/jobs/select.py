@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import OutputError, RecordError, StoppedError, TemplateError
 from lager_onnx.runtime.files import shown
 from lager_onnx.runtime.jobs.loop import Result, grade_all, other_score
-from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile
+from lager_onnx.runtime.jobs.results import START_ANEW, ResultFile, strict_json
 from lager_onnx.runtime.judge import Judge
 from lager_onnx.runtime.records import Row, as_judged, as_record
 
@@ -60,13 +61,13 @@ def grade_under_criteria(
 ) -> list[Graded]:
     """Grades every record under every criterion.
 
-    Each grade is a line of `results` (number of the record, criterion, score or error) as it comes; those that an
-    interrupted run has written there are not computed again.
+    Each grade is a line of `results` (number of the record, digest of its text, criterion, score or error) as it comes;
+    those that an interrupted run has written there are not computed again.
 
     Raises:
         RecordError: a record that cannot be graded, unless `on_error` is "skip".
         TemplateError: the judge's template reads no criterion: all grades of a record would be the same.
-        OutputError: the results are of another run.
+        OutputError: the results are of another judge, of other criteria, or of records that have changed since.
     """
     template = judge.spec.template
     if not {"rubric", "criterion"} & template.fields:
@@ -78,7 +79,9 @@ def grade_under_criteria(
             ),
         )
     pairs = [(number, criterion) for number in range(len(rows)) for criterion in criteria]
+    texts = [_text(row, fields) for row in rows]
     lines = list(_kept(results, pairs))
+    _check_same_texts(rows, texts, lines, results)
     _check_same_judge(judge, rows, lines, results, fields)
     left = pairs[len(lines) :]
 
@@ -86,7 +89,7 @@ def grade_under_criteria(
         row, criterion = pairs[number]
         if isinstance(grade, RecordError) and on_error == "stop":
             raise grade.at(rows[row].where) from grade
-        line: dict[str, Any] = {"record": row, "criterion": criterion}
+        line: dict[str, Any] = {"record": row, "text": texts[row], "criterion": criterion}
         line |= {"error": grade.told("command")} if isinstance(grade, RecordError) else {"score": grade.score}
         results.write(line)
         lines.append(line)
@@ -133,6 +136,16 @@ def _under(row: Row, criterion: str, fields: Mapping[str, str] | None, reads: Co
     return record.without(*_RUBRIC_FIELDS).with_fields(criterion=criterion)
 
 
+def _text(row: Row, fields: Mapping[str, str] | None) -> str:
+    """Return a digest of what a row gives the judge to read, 16 hexadecimal digits; its own criterion is not read."""
+    try:
+        record = as_record(row.record, None if row.error else fields).without(*_RUBRIC_FIELDS)
+        content = strict_json(sorted(record.items(), key=lambda item: str(item[0])))
+    except RecordError as error:  # it has no grade, only this error
+        content = error.problem
+    return blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
 def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dict[str, Any]]:
     expected = iter(pairs)
     for line in results.kept():
@@ -140,6 +153,19 @@ def _kept(results: ResultFile, pairs: Sequence[tuple[int, str]]) -> Iterator[dic
         if (line.get("record"), line.get("criterion")) != next(expected, None) or not whole:
             raise OutputError(f"{shown(results.path or '')} holds grades of other records or criteria", START_ANEW)
         yield line
+
+
+def _check_same_texts(
+    rows: Sequence[Row], texts: Sequence[str], lines: Sequence[dict[str, Any]], results: ResultFile
+) -> None:
+    for line in lines:
+        number = line["record"]
+        if line.get("text", texts[number]) != texts[number]:  # files of older releases have none
+            raise OutputError(
+                f"{shown(results.path or '')} holds grades of other records: {rows[number].where} has changed since "
+                "it was graded",
+                START_ANEW,
+            )
 
 
 def _check_same_judge(

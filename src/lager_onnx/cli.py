@@ -34,6 +34,14 @@ class _Group(click.Group):
     Where the reader of a pipe has gone, as `head` does, it ends without a word, with 141.
     """
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except OSError as error:  # of --version and --help, which print before a command is invoked
+            ours = _ours(error, "")
+            _say(ours)
+            raise SystemExit(ours.exit_code) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
@@ -62,12 +70,16 @@ def _ours(error: BaseException, command: str) -> LagerError:
 
 
 def _fail(ctx: click.Context, error: LagerError) -> None:
+    _say(error)
+    ctx.exit(error.exit_code)
+
+
+def _say(error: LagerError) -> None:
     if isinstance(error, ReaderGoneError):
         _discard_output()
-        ctx.exit(error.exit_code)
+        return
     lines = [visible(line) for line in error.told("command").split("\n")]  # text of records may be in it
     click.echo("Error: " + "\n".join(lines), err=True)
-    ctx.exit(error.exit_code)
 
 
 def _discard_output() -> None:

@@ -67,16 +67,17 @@ def lager(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", ["bench", "score", "prompt", "evaluate", "doctor", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["bench", "score", "prompt", "evaluate", "doctor", "inspect", "--version", "--help"]
+)
 def test_a_reader_that_goes_ends_a_command_quietly(command: str, tiny_judge: Path, tmp_path: Path) -> None:
     """As `| head -1` does: the first lines are read, and no more."""
     many = written(tmp_path / "in.jsonl", [row | {"human_score": row["id"] % 5 + 1} for row in rows_of(40)])
     more: dict[str, list[Any]] = {
         "bench": ["--json", "--repeats", "1"], "score": [many, "--details"], "prompt": [many], "inspect": [],
-        "evaluate": [many, "--resamples", "2", "--ablations"], "doctor": [],
+        "evaluate": [many, "--resamples", "2", "--ablations"],
     }  # fmt: skip
-    judge = [] if command == "doctor" else [tiny_judge]
-    line = [LAGER, command, *map(str, [*judge, *more[command]])]
+    line = [LAGER, command, *map(str, [tiny_judge, *more[command]] if command in more else [])]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     reading, writing = os.pipe()
     with subprocess.Popen(line, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment) as running:
@@ -97,11 +98,12 @@ def test_head_reads_the_first_case_of_bench(tiny_judge: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_disk_that_is_full_is_still_said(tiny_judge: Path) -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{LAGER} inspect {tiny_judge} > /dev/full"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("command", ["inspect", "--version", "--help"])
+def test_a_disk_that_is_full_is_still_said(command: str, tiny_judge: Path) -> None:
+    line = f"{LAGER} {command} {tiny_judge if command == 'inspect' else ''} > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.returncode == 2
+    assert "Traceback" not in done.stderr
     assert "No space left" in done.stderr
 
 
@@ -140,7 +142,7 @@ def test_a_selection_resumes_only_from_its_own_grades(
     assert other.exit_code == 2
     assert "another judge or of other records" in other.stderr
     written(records, [*rows_of(7), {"id": 7, "instruction": "Count.", "response": "nine"}])
-    assert "another judge or of other records" in selected(tiny_judge, records, "--keep", "3", "--resume").stderr
+    assert "holds grades of other records" in selected(tiny_judge, records, "--keep", "3", "--resume").stderr
     assert best.read_bytes() == kept
 
 

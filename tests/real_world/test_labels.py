@@ -88,7 +88,14 @@ PEOPLE = {"annotator_1": 4, "annotator_2": 5, "annotator_3": None}
     [
         (PEOPLE, 4.5),
         (json.dumps(PEOPLE), 4.5),
-        ({"anna": 4, "ben": 2}, 3),
+        ({"Rater 1": 4, "rater-2": 2}, 3),
+        ({"annotator_a": 4, "annotatorB": 2, "human": 3, "expert.2": 3}, 3),
+        ({"A": 5, "b": 2}, 3.5),
+        ({"r1": 4, "R2": 5, "p10": 3}, 4),
+        ({"17": 4, "23": 5}, 4.5),
+        ({"A1B2C3": 4, "A2XJMS2J2FMVXK": 1}, 2.5),
+        ({"5f3ac09e1b7d": 4, "0B9E7C1A-0000-4000-8000-00000000000f": 1}, 2.5),
+        ({"anna@lab.org": 4, "b.c@x.example.com": 1}, 2.5),
         ([4, "5", None], 4.5),
         ("[4, 5]", 4.5),
         (np.array([4, 5]), 4.5),
@@ -110,17 +117,25 @@ def test_the_criterion_may_be_a_rubric_s() -> None:
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ({"mean": 5.0, "std": 0.8, "count": 3}, r"statistics \(mean, std, count\).*'human_score\.mean'"),
+        ({"mean": 5.0, "std": 0.8, "count": 3}, r"mean, std, count.*something else than people.*'human_score\.mean'"),
         ('{"mean": 5.0, "std": 0.8}', r"'human_score\.mean'"),
-        ({"avg_rating": 4, "n": 3}, "statistics"),
-        ({"meanScore": 4, "raterCount": 3}, "statistics"),
-        ({"coherence": 5, "relevance": 1}, "one label a criterion, and none for the record's own, fluency"),
-        ({"verbosity": 5, "naturalness": 1}, "one label a criterion"),
+        ({"avg_rating": 4, "n": 3}, "something else than people"),
+        ({"m": 4, "n": 3}, "something else than people"),
+        ({"p50": 4, "p90": 5}, "something else than people"),
+        ({"meanScore": 4, "raterCount": 3}, "something else than people"),
+        ({"coherence": 5, "relevance": 1}, "something else than people, and there is none for .* criterion, fluency"),
+        ({"humor": 5, "bite": 1}, "something else than people"),
+        ({"Stil": 5, "Witz": 1}, "something else than people"),
+        ({"ROUGE1": 5, "GPT4": 1}, "something else than people"),
+        ({"rater1": 5, "rater2": 4, "gold": 1}, "something else than people"),
+        ({"rater1": 5, "raters": 3}, "something else than people"),
+        ({"alice": 4, "bob": 5}, r'person.s label: take the mean of all with label="human_score\.\*", or give a list'),
         ({"label": 5, "annotator_id": 1}, r"'human_score\.label'"),
         ({"score": 4}, r"'human_score\.score'"),
         ({"1": 0, "2": 3, "5": 7}, "counts of scores or people"),
+        ({"0": 0, "10": 3}, "counts of scores or people"),
         ([{"annotator": "a", "score": 4}, {"annotator": "b", "score": 5}], r"list of objects.*'human_score\.score'"),
-        ({"anna": {"helpful": 4}}, "not a number"),
+        ({"rater1": {"helpful": 4}}, "not a number"),
         (True, "not a number"),
         ([4, True], "not a number"),
         (np.bool_(True), "not a number"),
@@ -149,12 +164,26 @@ def test_labels_that_are_refused(label: Any, message: str) -> None:
         ({"human_score": [{"annotator": "a", "score": 4}, {"annotator": "b", "score": 5}]}, "human_score.score", 4.5),
         ({"a": {"b": {"c": 3}}}, "a.b.c", 3),
         ({"a.b": 2, "a": {"b": 3}}, "a.b", 2),
+        ({"human_score": {"alice": 4, "bob": 5, "eve": None}}, "human_score.*", 4.5),
+        ({"human_score": '{"alice": 4, "bob": "5"}', "criterion": "alice"}, "human_score.*", 4.5),
+        ({"a": {"people": {"alice": {"score": 4}, "bob": {"score": 2}}}}, "a.people.*.score", 3),
+        ({"a": {"alice": [4, 2]}}, "a.alice", 3),
+        ({"a": [4, 2]}, "a.*", 3),
     ],
 )
 def test_a_dotted_name_goes_into_objects(record: dict[str, Any], field: str, expected: float) -> None:
     assert label_of(record, field) == expected
     with pytest.raises(LabelError, match="no label in field"):
         label_of(record, field + "x")
+
+
+def test_all_values_are_only_taken_where_they_are_labels() -> None:
+    for label, message in (({"alice": 4, "note": "x"}, "not a number"), (4, "no label"), ({}, "no label")):
+        with pytest.raises(LabelError, match=message):
+            label_of({"human_score": label}, "human_score.*")
+    with pytest.raises(LabelError) as refused:
+        label_of({"human_score": {"alice": 4, "bob": 5}}, "human_score")
+    assert "--label 'human_score.*'" in refused.value.told("command")
 
 
 @pytest.mark.parametrize("label", [[7, 1], {"annotator_1": 7, "annotator_2": 1}, 7, "0.5"])

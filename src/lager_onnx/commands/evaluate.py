@@ -23,7 +23,11 @@ from lager_onnx.commands.options import (
 @click.argument("labelled", metavar="LABELLED")
 @DATA
 @LABEL
-@click.option("--by", default="dataset,criterion", help="Fields by whose values the records are split, with commas.")
+@click.option(
+    "--by",
+    default="dataset,criterion",
+    help="Fields by whose values the records are split, with commas. A dotted name goes into an object: meta.lang.",
+)
 @click.option("--templates", help="Compare these prompt templates, with commas: built-in names, or files.")
 @click.option("--ablations", is_flag=True, help="Add all combinations of max, expectation, logits and probabilities.")
 @click.option("--resamples", type=click.IntRange(min=1), default=1000, help="Of the bootstrap behind the intervals.")

@@ -24,7 +24,7 @@ LABEL = click.option(
     "--label",
     default="human_score",
     help="Field that holds the label: a number on the judge's scale, or a list of them, one a person. A dotted name "
-    "goes into an object: human_score.mean.",
+    "goes into an object: human_score.mean, or human_score.* for the mean of all its values.",
 )
 DATA = click.option(
     "--data",
