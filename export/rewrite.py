@@ -74,10 +74,11 @@ def _family(anatomy: Anatomy, source: Source) -> Family | None:
             source.architecture, source.oracle,
         )  # fmt: skip
         return None
+    neutral = family.neutral_ops(source.config)
     for what, seen, expected in (
         ("the embedding", anatomy.embedding_ops, family.embedding_ops(source.config)),
         ("the unembedding", anatomy.head_ops, family.head_ops(source.config)),
     ):
-        if seen != expected:
+        if tuple(op for op in seen if op not in neutral) != expected:
             raise ExportError(f"after {what} the graph has {seen}, {source.architecture} should have {expected}")
     return family
