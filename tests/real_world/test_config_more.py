@@ -214,3 +214,10 @@ def test_numbers_of_the_checkpoint_that_cannot_be_compared_are_named(judge: Judg
         check_parity({}, ones * np.inf, spec, [1, 2], source)
     with pytest.raises(VerificationError, match="judge's layer_logits are not finite"):
         check_parity({"layer_logits": ones * np.nan}, ones, spec, [1, 2], source)
+
+
+def test_a_part_of_a_head_that_the_kernel_does_not_turn_is_exported_unfused(tmp_path: Path) -> None:
+    """Three quarters of 32 are 12 pairs; GroupQueryAttention takes multiples of 8."""
+    differences = {"hidden_size": 64, "num_attention_heads": 2, "partial_rotary_factor": 0.75}
+    at = make_checkpoint(tmp_path / "checkpoint", "phi3", differences)
+    assert export_judge(at, tmp_path / "judge", template="brief").parity is not None
