@@ -37,6 +37,6 @@ def _pad_token(config: dict[str, Any], tokenizer: Tokenizer) -> str:
     for name in ("pad_token_id", "eos_token_id"):
         found = config.get(name)
         for id_ in found if isinstance(found, list) else [found]:
-            if isinstance(id_, int) and (token := tokenizer.id_to_token(id_)):
+            if isinstance(id_, int) and id_ >= 0 and (token := tokenizer.id_to_token(id_)):
                 return str(token)
     return str(tokenizer.id_to_token(0))

@@ -68,7 +68,8 @@ def _context_length(source: Source) -> int:
     """
     scaling = getattr(source.config, "rope_scaling", None) or {}
     if "longrope" in (scaling.get("rope_type"), scaling.get("type")):
-        original = scaling.get("original_max_position_embeddings") or source.config.original_max_position_embeddings
+        name = "original_max_position_embeddings"
+        original = scaling.get(name) or getattr(source.config, name, None) or source.config.max_position_embeddings
         logger.info("    prompts up to %d tokens: the longer context of LongRoPE is not supported", original)
         return int(original)
     return int(source.config.max_position_embeddings)

@@ -4,7 +4,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import onnx_ir as ir
 
@@ -26,8 +26,8 @@ from lager_onnx.export.verify.angles import check_angles
 from lager_onnx.export.verify.parity import check_parity, grade_file, random_prompts
 from lager_onnx.export.verify.products import Product, grade_and_check
 from lager_onnx.models.errors import ExportError
-from lager_onnx.models.layers import Lens
-from lager_onnx.models.precisions import CUDA_ARITHMETIC, Precision
+from lager_onnx.models.layers import LENSES, Lens
+from lager_onnx.models.precisions import CUDA_ARITHMETIC, PRECISIONS, Precision
 from lager_onnx.models.scale import Scale
 from lager_onnx.models.spec import TOKENIZER_FILE, JudgeSpec, Parity, Target
 from lager_onnx.models.template import Template
@@ -98,6 +98,11 @@ def export_judge(
         LagerError: with nothing left behind; see `lager_onnx.models.errors` for the kinds.
     """
     parsed_scale, prompt_template = Scale.parse(scale), Template.load(template)
+    for name, value, choices in (
+        ("lens", lens, LENSES), ("target", target, get_args(Target)), ("precision", precision, (*PRECISIONS, None))
+    ):  # fmt: skip
+        if value not in choices:
+            raise ExportError(f"{name} = {value!r}; it must be {', '.join(str(choice) for choice in choices)}")
     precision = precision or ("bf16" if target == "cuda" else "fp32")
     if target == "cuda" and precision not in CUDA_ARITHMETIC:
         raise ExportError(f"precision {precision} is for the CPU: choose bf16, fp16 or int4 for CUDA")

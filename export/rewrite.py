@@ -8,7 +8,7 @@ from lager_onnx.export.decoder.locate import Anatomy, locate
 from lager_onnx.export.decoder.products import record_roles
 from lager_onnx.export.passes.adopt_attention import AdoptAttentionPass, fused_attentions
 from lager_onnx.export.passes.cache import CachePass
-from lager_onnx.export.passes.fuse_attention import FuseAttentionPass, can_fuse
+from lager_onnx.export.passes.fuse_attention import FuseAttentionPass, can_fuse, can_turn
 from lager_onnx.export.passes.fuse_norm import FuseNormPass
 from lager_onnx.export.passes.merge_projections import MergeProjectionsPass
 from lager_onnx.export.passes.next_token import NextTokenPass
@@ -40,7 +40,8 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
     attentions: list[Attention] = []
     if family is not None:  # only a family knows its attention's numbers
         attentions = [family.attention(source.config, layer) for layer in range(spec.num_layers)]
-    if spec.writing and not (fused_attentions(graph.graph) or can_fuse(attentions)):
+    fusable = can_fuse(attentions) and can_turn(source.rotary_tables(1))
+    if spec.writing and not (fused_attentions(graph.graph) or fusable):
         raise ExportError(f"no reasoning: the attention of {source.architecture} keeps nothing of what it has read")
     pruned = can_prune(anatomy)
     passes: list[ir.passes.PassBase] = [
@@ -59,7 +60,7 @@ def rewrite(graph: ir.Model, spec: JudgeSpec, source: Source) -> None:
         if not can_fuse(attentions):
             raise ExportError(f"the attention of {source.architecture} is fused already, in a way that is not known")
         passes.insert(0, AdoptAttentionPass(attentions))
-    elif can_fuse(attentions):
+    elif fusable:
         tables = source.rotary_tables(spec.context_length)
         passes.insert(0, FuseAttentionPass(list(anatomy.attention_outputs), attentions, tables))
     run_passes(graph, *passes)
@@ -74,10 +75,11 @@ def _family(anatomy: Anatomy, source: Source) -> Family | None:
             source.architecture, source.oracle,
         )  # fmt: skip
         return None
+    neutral = family.neutral_ops(source.config)
     for what, seen, expected in (
         ("the embedding", anatomy.embedding_ops, family.embedding_ops(source.config)),
         ("the unembedding", anatomy.head_ops, family.head_ops(source.config)),
     ):
-        if seen != expected:
+        if tuple(op for op in seen if op not in neutral) != expected:
             raise ExportError(f"after {what} the graph has {seen}, {source.architecture} should have {expected}")
     return family

@@ -222,6 +222,8 @@ class Judge:
         Raises:
             RecordError: a record cannot be graded; says which and why.
         """
+        if on_error not in ("raise", "skip"):
+            raise GradingError(f"on_error = {on_error!r}; it must be 'raise' or 'skip'")
         total = len(records) if isinstance(records, Sized) else None
         records = records_of(records)
         results: list[Grade | RecordError] = []

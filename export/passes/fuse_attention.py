@@ -1,5 +1,6 @@
 """Attention in one node."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -11,6 +12,7 @@ from lager_onnx.models.attention import Attention
 from lager_onnx.models.errors import ExportError
 
 _HEAD_SIZES = 16  # the CPU's GroupQueryAttention turns heads of multiples of this size only
+_PAIRS = 8  # and pairs of dimensions in multiples of this
 
 
 class FuseAttentionPass(ir.passes.InPlacePass):
@@ -71,6 +73,11 @@ class FuseAttentionPass(ir.passes.InPlacePass):
 def can_fuse(attentions: list[Attention]) -> bool:
     """Whether these attentions are known, and onnxruntime's kernel takes their heads."""
     return bool(attentions) and not any(attention.head_size % _HEAD_SIZES for attention in attentions)
+
+
+def can_turn(tables: Mapping[str, tuple[Array, Array]]) -> bool:
+    """Return whether onnxruntime's kernel takes these rotary tables: their halves of a head are multiples of 8."""
+    return not any(cos.shape[1] % _PAIRS for cos, _ in tables.values())
 
 
 @dataclass(frozen=True)

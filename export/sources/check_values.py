@@ -72,16 +72,61 @@ def check_fit(content: Mapping[str, Any], config: PretrainedConfig) -> None:
         raise CheckpointError(
             f"config.json says num_attention_heads = {heads} and num_key_value_heads = {groups}: it must divide them"
         )
-    if _is_int(size) and round(size * getattr(config, "partial_rotary_factor", 1.0)) % 2:
-        raise CheckpointError(f"config.json says head_dim = {size}: rotary embeddings turn pairs of dimensions")
+    size = size or (hidden // heads if _is_int(hidden) and _is_int(heads) else None)
+    share = getattr(config, "partial_rotary_factor", None)
+    if _is_int(size) and (turned := int(size * (1.0 if share is None else share))) % 2:
+        part = "" if share in (None, 1) else f", of which partial_rotary_factor = {share} is {turned}"
+        raise CheckpointError(
+            f"config.json says head_dim = {size} (or hidden_size / num_attention_heads){part}: rotary embeddings turn "
+            "pairs of dimensions"
+        )
+    known = inspect.signature(type(config).__init__).parameters
     for name in ("hidden_act", "hidden_activation"):
         activation = content.get(name)
+        if name in content and activation is None and name in known and known[name].default is not None:
+            _refuse(name, activation, "an activation that transformers knows, such as 'silu'")
         if activation is not None and (not isinstance(activation, str) or activation not in ACT2FN):
             _refuse(name, activation, "an activation that transformers knows, such as 'silu'")
     chosen, experts = getattr(config, "num_experts_per_tok", None), getattr(config, "num_experts", None)
     experts = experts or getattr(config, "num_local_experts", None)
     if _is_int(chosen) and _is_int(experts) and chosen > experts > 0:
         raise CheckpointError(f"config.json says num_experts_per_tok = {chosen} of {experts} experts")
+    windowed = "sliding_attention" in (content.get("layer_types") or ())
+    if windowed and getattr(config, "sliding_window", 0) is None:
+        raise CheckpointError(
+            "config.json says layer_types with 'sliding_attention', and no window for it: set sliding_window (and "
+            "use_sliding_window = true, where there is one), or write 'full_attention'"
+        )
+
+
+def check_rope_lists(content: Mapping[str, Any], kind: type[PretrainedConfig]) -> None:
+    """Refuse factors of LongRoPE that are not one for every pair of dimensions that is turned.
+
+    Args:
+        content: the decoder's, as `understood` returns it.
+        kind: the class that will be made from it.
+
+    Raises:
+        CheckpointError: names the list, its length, and what it must be.
+    """
+
+    def fact(name: str) -> Any:
+        known = inspect.signature(kind.__init__).parameters
+        default = known[name].default if name in known else None
+        return default if content.get(name) is None else content[name]
+
+    hidden, heads, size = fact("hidden_size"), fact("num_attention_heads"), fact("head_dim")
+    size = size or (hidden // heads if _is_int(hidden) and _is_int(heads) and heads else None)
+    share = fact("partial_rotary_factor")
+    if not _is_int(size) or not _is_number(1 if share is None else share):
+        return
+    pairs = int(size * (1 if share is None else share)) // 2
+    for name, value in (content.get("rope_scaling") or {}).items():
+        if isinstance(value, list) and len(value) != pairs:
+            raise CheckpointError(
+                f"config.json says {len(value)} numbers in rope_scaling.{name}; it must be {pairs}, half of the "
+                "dimensions of a head that are turned"
+            )
 
 
 def check_layers(content: Mapping[str, Any]) -> None:

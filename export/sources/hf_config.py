@@ -11,6 +11,7 @@ from lager_onnx.export.sources.hf_rope import DEFAULT, ORIGINAL, read_scaling
 from lager_onnx.models.errors import CheckpointError
 
 _NEW: Final = "rope_parameters"
+_BESIDE: Final = ("rope_theta", "partial_rotary_factor")
 _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 _LOCAL_THETA: Final = "rope_local_base_freq"
 _BY_LAYER_TYPE: Final = ("gemma3_text", "gemma3")  # whose windows turn by another base
@@ -37,6 +38,11 @@ def understood(content: Mapping[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"config.json says {_NEW} = {parameters!r}; it must be an object")
     new = _new_form(parameters, kind, rest)
     for name, value in new.items():
+        if name == "rope_scaling" and value is None and old.get(name) is not None:
+            raise CheckpointError(
+                f"config.json says rope_scaling = {rest[name]!r}, and in {_NEW} no rope type, which means no scaling: "
+                "take the wrong one of them out"
+            )
         if name in rest and rest[name] is not None and old.get(name, rest[name]) != value:
             raise CheckpointError(
                 f"config.json says {name} = {rest[name]!r} and, in {_NEW}, {value!r}: take the wrong one of them out"
@@ -48,7 +54,10 @@ def _old_form(content: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Return the scaling in `rope_scaling`, where there is one."""
     if content.get("rope_scaling") is None:
         return {}
-    return _scaling(read_scaling(content["rope_scaling"], "rope_scaling"), kind, content)
+    given = content["rope_scaling"]
+    if isinstance(given, Mapping):  # what only repeats the fact beside it changes nothing
+        given = {name: value for name, value in given.items() if name not in _BESIDE or value != content.get(name)}
+    return _scaling(read_scaling(given, "rope_scaling"), kind, content)
 
 
 def _new_form(parameters: Mapping[str, Any], kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,10 +70,10 @@ def _new_form(parameters: Mapping[str, Any], kind: str, content: Mapping[str, An
             f"config.json says {_NEW} = {dict(parameters)!r}; {kind} turns windows by another base, so it must be an "
             f"object with {_GLOBAL} and {_LOCAL}"
         )
-    for name in ("rope_theta", "partial_rotary_factor"):
+    for name in _BESIDE:
         if parameters.get(name) is not None:
             found[name] = parameters[name]
-    others = {name: value for name, value in parameters.items() if name not in ("rope_theta", "partial_rotary_factor")}
+    others = {name: value for name, value in parameters.items() if name not in _BESIDE}
     if others.get("rope_type", others.get("type")) in (None, DEFAULT):  # said of a default kind, it changes nothing
         others.pop(ORIGINAL, None)
     return found | _scaling(read_scaling(others, field), kind, content)
@@ -118,6 +127,8 @@ def _scaling(read: dict[str, Any], kind: str, content: Mapping[str, Any]) -> dic
 
 def _settle_factor(read: dict[str, Any], kind: str, longest: Any, original: Any) -> None:
     """Check LongRoPE's `factor`: 4.57 takes the longest context / the original one, 5 takes what is given."""
+    if original is None and "factor" not in read and "attention_factor" not in read:
+        raise CheckpointError(f"config.json says longrope with neither factor nor {ORIGINAL}: one of them is needed")
     if original is None or not isinstance(longest, int) or not isinstance(original, int):
         return
     if read.get("factor", longest / original) != longest / original:

@@ -3,11 +3,14 @@
 transformers warns of what it does not know there, and computes without it.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 from lager_onnx.models.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 ORIGINAL: Final = "original_max_position_embeddings"
 DEFAULT: Final = "default"
@@ -29,7 +32,8 @@ _OPTIONAL: Final[dict[str, tuple[str, ...]]] = {
 _LISTS: Final = ("short_factor", "long_factor")
 _KINDS: Final = ("rope_type", "type")
 _ALIASES: Final = {"su": "longrope"}
-_NEUTRAL: Final = {"attn_factor": 1, "extrapolation_factor": 1, "factor": 1}  # they multiply
+_ATTN: Final = "attn_factor"  # vLLM multiplies by it
+_NEUTRAL: Final = {_ATTN: 1, "extrapolation_factor": 1, "factor": 1}  # they multiply
 
 
 def read_scaling(given: Any, field: str) -> dict[str, Any]:
@@ -54,6 +58,12 @@ def read_scaling(given: Any, field: str) -> dict[str, Any]:
             continue
         if name in known:
             read[name] = _checked(name, value, f"{field}.{name}")
+        elif name == _ATTN and kind == "yarn":  # as published beside DeepSeek-R1-0528-Qwen3-8B
+            _checked(name, value, f"{field}.{name}")
+            logger.warning(
+                "    note: config.json says %s.%s = %s; transformers computes without it, and so does the judge",
+                field, name, value,
+            )  # fmt: skip
         elif value is not False and name != "finetuned" and _NEUTRAL.get(name) != value:
             raise CheckpointError(
                 f"config.json says {field}.{name} = {value!r}, which is not supported for the rope type {kind!r} "
@@ -65,6 +75,9 @@ def read_scaling(given: Any, field: str) -> dict[str, Any]:
 
 
 def _kind(given: Mapping[str, Any], field: str) -> str:
+    for name in _KINDS:
+        if not isinstance(given.get(name), str | None):
+            raise CheckpointError(f"config.json says {field}.{name} = {given[name]!r}; it must be a name")
     said = {_ALIASES.get(value, value) for name in _KINDS if (value := given.get(name)) is not None}
     if len(said) > 1:
         raise CheckpointError(

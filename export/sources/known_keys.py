@@ -12,17 +12,18 @@ from typing import Any, Final
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import __version__ as installed
 
+from lager_onnx.export.sources.hf_rope import ORIGINAL
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import CheckpointError
 
 # Of files and tools, of training, and of how the same numbers are computed.
 _HARMLESS: Final = re.compile(
     r"_.*|unsloth_.*|transformers\.js_config|is_llama_config|auto_map|license|base_model|model_name|name_or_path"
-    r"|torch_dtype|dtype|transformers_version|cache_implementation|attn_implementation|use_flash_attn.*"
+    r"|torch_dtype|dtype|transformers_version|cache_implementation|attn_implementation|use_flash_att(entio)?n.*"
     r"|use_cache|gradient_checkpointing|use_bfloat16|tf_legacy_loss|pretraining_tp|tensor_parallel.*|ep_size"
     r"|.*(dropout|pdrop)(_prob|_rate|_p)?|init_.*|initializer_.*|.*aux_loss.*|z_loss.*|router_jitter_noise"
     r"|seq_length|max_sequence_length|model_max_length|max_seq_len|tokenizer_.*|special_dot_cache|neftune_.*|_?lora_.*"
-    r"|ignore_index|keys_to_ignore_at_inference"
+    r"|ignore_index|keys_to_ignore_at_inference|(pad|eos|bos|unk|sep|cls|mask)_token|summary_.*|merged_models|zero_stage"
 )
 # Whether there are biases: the files' tensors say so, and each of them must have its place.
 _TENSORS_TELL: Final = re.compile(r"(.*_)?bias")
@@ -40,8 +41,17 @@ _ALSO: Final = {
     "norm_eps": "rms_norm_eps", "n_layer": "num_hidden_layers", "n_layers": "num_hidden_layers",
     "n_head": "num_attention_heads", "n_heads": "num_attention_heads", "n_embd": "hidden_size",
     "n_positions": "max_position_embeddings", "rotary_emb_base": "rope_theta", "rope_base": "rope_theta",
-    "num_experts": "num_local_experts", "num_local_experts": "num_experts",
+    "num_experts": "num_local_experts", "num_local_experts": "num_experts", "activation": "hidden_act",
 }  # fmt: skip
+# An MLP with a gate, by the name of its activation: every decoder that is read here has the gate.
+_GATED: Final = {"swiglu": ("silu", "swish"), "geglu": ("gelu", "gelu_pytorch_tanh", "gelu_new")}
+# What a class takes, and its model's code leaves unused in transformers 4.57 or cannot do here.
+_LEFT_UNUSED: Final = {
+    "gemma3_text": {
+        "attn_logit_softcapping": "its model computes attention without the cap",
+        "use_bidirectional_attention": "a judge's attention looks back only",
+    }
+}
 
 
 def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: type[PreTrainedModel]) -> None:
@@ -55,6 +65,12 @@ def refuse_unknown(content: Mapping[str, Any], config: PretrainedConfig, model: 
     Raises:
         CheckpointError: names the key, its value, and the class.
     """
+    for key, why in _LEFT_UNUSED.get(config.model_type, {}).items():
+        if content.get(key) not in (None, False):
+            raise CheckpointError(
+                f"config.json says {key} = {_short(content[key])}, which {model.__name__} of transformers {installed} "
+                f"cannot be exported with: {why}. If the checkpoint was trained without it, take it out of config.json"
+            )
     for key, value in content.items():
         if key not in _NOT_HERE and _is_known(key, config, model):
             continue
@@ -72,6 +88,7 @@ def _is_known(key: str, config: PretrainedConfig, model: type[PreTrainedModel]) 
     kind = type(config)
     if (
         key == "model_type"
+        or (key == ORIGINAL and (getattr(config, "rope_scaling", None) or {}).get("rope_type") == "longrope")
         or key in PretrainedConfig().__dict__
         or key in PretrainedConfig._get_global_generation_defaults()
     ):
@@ -91,8 +108,10 @@ def _changes_nothing(key: str, value: Any, content: Mapping[str, Any], config: P
         return value in (None, 1)
     if value in _OFF or (_ONE.fullmatch(key) and value == 1):
         return True
-    if key in _ALSO and value == getattr(config, _ALSO[key], None):
-        return True
+    if key in _ALSO:
+        same = getattr(config, _ALSO[key], None)
+        if value == same or (isinstance(value, str) and same in _GATED.get(value.lower(), ())):
+            return True
     return _window_unused(key, value, content, config)
 
 

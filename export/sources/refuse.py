@@ -60,6 +60,10 @@ def refuse_config(folder: Path) -> dict[str, Any]:
             part cannot be taken out.
     """
     config = _read(folder / "config.json")
+    if not isinstance(config.get("model_type"), str | None):
+        raise CheckpointError(
+            f"config.json says model_type = {config['model_type']!r}; it must be a name in quotation marks"
+        )
     architectures = _architectures(config)
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
     sees = bool(config.get("vision_config"))

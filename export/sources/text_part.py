@@ -31,7 +31,7 @@ _OF_THE_VISION_ENCODER: Final = re.compile(
 
 def is_wrapped(content: Mapping[str, Any]) -> bool:
     """Return whether config.json is a vision model's, even of one without a vision encoder."""
-    return isinstance(content.get("text_config"), Mapping) or content.get("model_type") in TEXT_TYPES
+    return isinstance(content.get("text_config"), Mapping) or str(content.get("model_type")) in TEXT_TYPES
 
 
 def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,12 @@ def text_content(content: Mapping[str, Any]) -> dict[str, Any]:
     kind = content.get("model_type")
     inside = content.get("text_config")
     if not isinstance(inside, Mapping):
-        flat = {name: value for name, value in content.items() if name not in ("text_config", "vision_config")}
+        sees = kind in TEXT_TYPES  # the language model alone may still name what its eyes were
+        flat = {
+            name: value
+            for name, value in content.items()
+            if name not in ("text_config", "vision_config") and not (sees and _OF_THE_VISION_ENCODER.fullmatch(name))
+        }
         return flat | {"model_type": TEXT_TYPES.get(str(kind), kind)}
     given = {name: value for name, value in inside.items() if value is not None}
     own = inside.get("model_type") or kind

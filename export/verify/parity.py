@@ -65,6 +65,7 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
             f"{source.oracle} itself gives layer logits that are not finite, first in {row}: a weight of {source.name} "
             "holds infinite numbers, or the checkpoint overflows. Nothing was kept"
         )
+    _check_numbers(got, expected, spec, source)
     parity = _compare(got, expected, spec, lengths)
     _check(parity, spec, source)
     logger.info(
@@ -74,6 +75,22 @@ def check_parity(got: dict[str, Array], expected: Array, spec: JudgeSpec, length
         parity.probabilities, parity.score,
     )  # fmt: skip
     return parity
+
+
+def _check_numbers(got: dict[str, Array], expected: Array, spec: JudgeSpec, source: Source) -> None:
+    """Refuse layer logits that nothing can be relative to, and outputs that overflow."""
+    zero = ~expected.any(axis=(0, 2))
+    if zero.any():
+        raise VerificationError(
+            f"{source.oracle} itself gives layer logits that are all zero, first in {spec.rows[int(zero.argmax())]}: "
+            f"weights of {source.name} are zero, as of a checkpoint that was not saved whole. Nothing was kept"
+        )
+    for name, array in got.items():
+        if not np.isfinite(array).all():
+            raise VerificationError(
+                f"the judge's {name} are not finite where those of {source.oracle} are: numbers of {source.name} are "
+                "so large that they overflow. Nothing was kept"
+            )
 
 
 def grade_file(folder: Path, spec: JudgeSpec, prompts: list[list[int]]) -> tuple[dict[str, Array], list[int]]:

@@ -6,6 +6,7 @@ from lager_onnx.models.families.gemma3 import Gemma3
 from lager_onnx.models.families.granite import Granite
 from lager_onnx.models.families.internlm3 import InternLM3
 from lager_onnx.models.families.llama import Llama
+from lager_onnx.models.families.ministral import Ministral
 from lager_onnx.models.families.mistral import Mistral
 from lager_onnx.models.families.mixtral import Mixtral
 from lager_onnx.models.families.olmo2 import Olmo2
@@ -17,7 +18,7 @@ from lager_onnx.models.families.qwen3_moe import Qwen3Moe
 from lager_onnx.models.families.smollm3 import SmolLM3
 
 _FAMILIES: tuple[Family, ...] = (
-    Llama(), Mistral(), Qwen2(), Qwen3(), Gemma2(), Gemma3(), Phi3(), SmolLM3(), Olmo2(), Granite(),
+    Llama(), Mistral(), Ministral(), Qwen2(), Qwen3(), Gemma2(), Gemma3(), Phi3(), SmolLM3(), Olmo2(), Granite(),
     InternLM3(), Mixtral(), Qwen3Moe(), Olmoe(),
 )  # fmt: skip
 

@@ -22,6 +22,10 @@ class Family:
         """Operations between the unembedding and the logits."""
         return ()
 
+    def neutral_ops(self, config: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """Return types of operations that multiply or divide by one here: a graph may hold them or not."""
+        return ()
+
     def attention(self, config: Any, layer: int) -> Attention:
         """How layer `layer` attends, 0 the first."""
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -13,6 +13,6 @@ class Gemma3(Gemma2):
     architecture = "Gemma3ForCausalLM"
 
     def attention(self, config: Any, layer: int) -> Attention:
-        """Layers with a window turn by the local rotary embedding."""
+        """Layers with a window turn by the local rotary embedding; no layer is capped, whatever the file says."""
         attention = super().attention(config, layer)
-        return replace(attention, rotary="local" if attention.window else "global")
+        return replace(attention, rotary="local" if attention.window else "global", softcap=0.0)
