@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from lager_onnx.models.columns import is_about
 from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.values import is_missing, names
@@ -28,14 +29,12 @@ _ASIDE: Final = frozenset(
         "scale", "lowest", "highest", "answers", "answer",
     )
 )  # fmt: skip
-# Columns about a record, or about its grade: nobody expects the judge to read them.
-_ABOUT: Final = re.compile(
-    r"((reference|gold|correct|expected|ideal).*"
-    r"|(.*[_ -])?(context|rubric|criterion|criteria|feedback|ids?|idx|index|uuid|key|name|group|labels?|score|rating|rank"
-    r"|grade|source|split|subset|dataset|category|type|kind|model|judge|annotator|author|user|languages?|lang|locale"
-    r"|task|domain|topic|tags?|url|link|path|file|date|time|timestamp|version|hash|status|error|difficulty|levels?"
-    r"|licen[cs]e|metadata|tokens|choices|score_descriptions|aspect|prompt))?",
-    re.IGNORECASE,
+_CURE: Final = Cure(
+    command="add --field instruction=prompt where it is what was asked (and --field response=NAME), or "
+    "--field prompt=prompt where it is finished",
+    python='give fields={"instruction": "prompt", "response": NAME} where it is what was asked, or '
+    '{"prompt": "prompt"} where it is finished',
+    http="send it as 'instruction', and the answer as 'response'; or the finished prompt without them",
 )
 
 
@@ -76,22 +75,9 @@ def unread_beside(record: Record) -> Iterator[Notice]:
     lost = [
         name
         for name, value in record.items()
-        if isinstance(value, str) and not is_missing(value) and name not in record.asked and not _is_about(name)
+        if isinstance(value, str) and not is_missing(value) and name not in record.asked and not is_about(name)
     ]
     if lost:
         columns = "column" if len(lost) == 1 else "columns"
         are = "is" if len(lost) == 1 else "are"
         yield Notice(f"the prompt is read as finished; {columns} {names(lost)} {are} not read", _CURE)
-
-
-def _is_about(name: str) -> bool:
-    return _ABOUT.fullmatch(name.strip()) is not None
-
-
-_CURE: Final = Cure(
-    command="add --field instruction=prompt where it is what was asked (and --field response=NAME), or "
-    "--field prompt=prompt where it is finished",
-    python='give fields={"instruction": "prompt", "response": NAME} where it is what was asked, or '
-    '{"prompt": "prompt"} where it is finished',
-    http="send it as 'instruction', and the answer as 'response'; or the finished prompt without them",
-)

@@ -1,8 +1,9 @@
 """POST /v1/chat/completions: the judge's grade as a chat's answer of one token, with logprobs, as G-Eval reads them.
 
 The messages are what the judge reads; it adds nothing of its own template. A message without text (null content, as
-beside `tool_calls`, or a part whose text is null) adds nothing either. Its answer is the likeliest label of its scale, and the `top_logprobs` of that
-token are the labels' log probabilities over all layers. What cannot be kept, such as `stream`, is refused by name.
+beside `tool_calls`, or parts whose text is null) adds nothing either. Its answer is the likeliest label of its scale,
+and the `top_logprobs` of that token are the labels' log probabilities over all layers. What cannot be kept, such as
+`stream`, is refused by name.
 """
 
 import math

@@ -77,7 +77,7 @@ def test_a_question_is_about_a_text_or_about_a_response(judge: Judge, turns: dic
     about_turns, about_text = judge.prompt(turns | QUESTION), judge.prompt({"text": "Refund!"} | QUESTION)
     assert ANSWERED in about_turns
     both = turns | QUESTION | {"text": "Refund!"}
-    with pytest.raises(RecordError, match="the record has 'text', and .* beside it, which say different things"):
+    with pytest.raises(RecordError, match=r"the record has 'text', and .* beside it, which say different things"):
         judge.prompt(both)
     assert judge.prompt(both, fields={"text": "text"}) == about_text
     last = list(turns)[-1]
