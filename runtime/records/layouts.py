@@ -111,7 +111,7 @@ def _told_apart(record: Record, layouts: list[str]) -> list[str]:
         turns["instruction"] = text_field(record, "instruction"), turns["messages"][1]
     fullest = max(layouts, key=lambda name: len(turns[name][0]))
     instruction, response = turns[fullest]
-    same = all(said.strip() == response.strip() and asked in instruction for asked, said in turns.values())
+    same = all(said.strip() == response.strip() and _is_part(asked, instruction) for asked, said in turns.values())
     if same and (response or layouts == ["messages"]):  # an empty response is refused where it is read
         return [fullest]
     raise RecordError(
@@ -122,6 +122,12 @@ def _told_apart(record: Record, layouts: list[str]) -> list[str]:
             http="send one of them, and the other under another name",
         ),
     )
+
+
+def _is_part(asked: str, instruction: str) -> bool:
+    """Return whether a text is the whole of an instruction, or whole turns or paragraphs of it."""
+    rest = f"\n\n{instruction.strip()}\n\n"
+    return not asked.strip() or any(f"{before}{asked.strip()}\n\n" in rest for before in ("\n\n", ": "))
 
 
 def _turns(record: Record, layout: str) -> tuple[str, str]:

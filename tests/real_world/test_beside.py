@@ -66,6 +66,12 @@ def test_an_instruction_beside_messages_must_be_theirs(judge: Judge, response: d
         judge.prompt(other)
     assert refused.value.told("command").endswith("add --field messages=messages")
     assert judge.prompt(other, fields={"messages": "messages"}) == judge.prompt(RECORD)
+    with pytest.raises(RecordError, match="which say different things"):
+        judge.prompt(record | {"instruction": "a prime"})
+    system = {"role": "system", "content": "Be brief."}
+    longer = record | {"messages": [system, *MESSAGES]}
+    for part in ("Be brief.", ASKED, f"system: Be brief.\n\nuser: {ASKED}"):
+        assert judge.prompt(longer | {"instruction": part}) == judge.prompt(longer)
     reads_none = judge.with_spec(replace(judge.spec, template=Template("own.txt", "Grade {response}")))
     assert reads_none.prompt(other) == judge.spec.chat.wrap(f"Grade {ANSWERED}")
 
