@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from lager_onnx.models.columns import likely_column
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 
@@ -84,7 +85,7 @@ def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) 
         return ""
     if name in record:
         raise RecordError(f"field {name!r} is empty")
-    given, original = "if another field holds it, such as answer", getattr(record, "original", None) or record
+    original = getattr(record, "original", None) or record
     if name in original:
         raise RecordError(
             f"field {name!r} is read under another name only",
@@ -94,13 +95,21 @@ def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) 
                 http=f'add "{name}": "{name}" to fields to read it as both',
             ),
         )
-    raise RecordError(
-        f"field {name!r} is missing; the record has {names(original)}",
-        Cure(
-            command=f"{given}, add --field {name}=answer",
-            python=f'{given}, give fields={{"{name}": "answer"}}',
-            http=f"{given}, send it as {name!r}",
-        ),
+    raise RecordError(f"field {name!r} is missing; the record has {names(original)}", _where_it_may_be(record, name))
+
+
+def _where_it_may_be(record: Mapping[str, Any], name: str) -> Cure:
+    """Return how to name the column that holds a missing field: the likeliest of those that nothing else reads."""
+    original = getattr(record, "original", None) or record
+    read = [record[each] for each in getattr(record, "asked", ()) if each in record]
+    free = {column: value for column, value in original.items() if not any(value is each for each in read)}
+    column = likely_column(name, free)
+    given = "if another field holds it" + (f", such as {visible(column)}" if column else "")
+    shown = visible(column) if column else "COLUMN"
+    return Cure(
+        command=f"{given}, add --field {name}={shown}",
+        python=f'{given}, give fields={{"{name}": "{shown}"}}',
+        http=f"{given}, send it as {name!r}",
     )
 
 

@@ -20,6 +20,7 @@ from lager_onnx.models.values import is_missing, text_field, visible
 from lager_onnx.runtime.literal import LiteralEncoder
 from lager_onnx.runtime.records.layouts import as_judged
 from lager_onnx.runtime.records.record import as_record
+from lager_onnx.runtime.records.subject import one_subject
 from lager_onnx.runtime.records.unread import unread
 
 # No tokeniser makes tokens of that many characters on average; longer texts are refused before they are encoded.
@@ -96,6 +97,8 @@ class PromptEncoder:
         question = read_question(found, self.spec.scale)
         template = self._template(found, question)
         judged, prefix = as_judged(found, reads=template.fields), self.spec.chat.answer_prefix
+        if template.name == "question":
+            judged = one_subject(judged)
         turns = Turns(
             text_field(judged, "prompt")
             if judged.layout == "prompt"

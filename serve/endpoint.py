@@ -1,6 +1,7 @@
 """One address that the server answers at, and how a request becomes an answer."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -109,12 +110,13 @@ async def read_body(request: Request, most: int) -> bytes:
 
 
 def parse(form: type[BaseModel], content: bytes) -> BaseModel:
-    """A request's body.
+    """A request's body, in UTF-8, perhaps with its byte order mark.
 
     Raises:
         RequestError: it is not JSON, not of that form, has a field twice in an object, or asks for what cannot be kept;
             names the first field that is wrong.
     """
+    content = content.removeprefix(BOM_UTF8)  # some clients on Windows write it
     try:
         body = form.model_validate_json(content)
     except ValidationError as error:

@@ -5,6 +5,33 @@ from typing import Any
 
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.values import as_text, is_missing, visible
+from lager_onnx.runtime.records.json_text import loads, names_twice
+from lager_onnx.runtime.records.record import Record
+
+
+def with_messages(record: Record) -> Record:
+    """Return the record with its `messages` as a list, also where a cell holds them as JSON text.
+
+    Raises:
+        RecordError: they are neither, or hold an object that has a field twice.
+    """
+    messages = record.get("messages")
+    if is_missing(messages) or isinstance(messages, list):
+        return record
+    if not isinstance(messages, str):
+        raise RecordError(f"field 'messages' is {type(messages).__name__}, not a list of messages")
+    try:
+        found = loads(messages)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"field 'messages' is text that is no JSON list ({error}): write it as JSON, such as "
+            '[{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]'
+        ) from error
+    if (twice := names_twice(found)) is not None:
+        raise twice.at("field 'messages'")
+    if found is not None and not isinstance(found, list):
+        raise RecordError(f"field 'messages' is text that is no JSON list but {type(found).__name__}")
+    return record.with_fields(messages=found)
 
 
 def instruction_and_response(messages: Sequence[Any]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import IO, Any, Final
 
 from lager_onnx.models.errors import RecordError
-from lager_onnx.models.values import names
+from lager_onnx.models.values import names, visible
 from lager_onnx.runtime.records.json_text import Twice, loads, names_twice, twice_error
 from lager_onnx.runtime.records.row import Row
 from lager_onnx.runtime.records.source import Source, encoding_of, lines_of, not_in_encoding
@@ -69,6 +69,8 @@ def _rows_of_columns(found: dict[str, Any], source: Source) -> list[dict[str, An
     columns: dict[str, list[Any]] = {}
     keys: list[Any] | None = None
     for name, column in found.items():
+        if isinstance(column, Twice):
+            raise twice_error(column.names).at(f"{source.name}, column {visible(name)}")
         own = list(column) if isinstance(column, Mapping) else list(range(len(column)))
         if keys is not None and own != keys:
             raise RecordError(

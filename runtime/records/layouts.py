@@ -10,7 +10,6 @@ What the user names on purpose wins. Without that, a record in two layouts with 
 can tell which of them is to be graded.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -18,24 +17,11 @@ from typing import Any, Final
 from lager_onnx.models.cure import Cure
 from lager_onnx.models.errors import RecordError
 from lager_onnx.models.values import names, text_field
-from lager_onnx.runtime.records.chat import instruction_and_response
+from lager_onnx.runtime.records.chat import instruction_and_response, with_messages
+from lager_onnx.runtime.records.finished import is_finished
 from lager_onnx.runtime.records.record import Record, as_record
 
 _TURNS: Final = frozenset(("instruction", "response"))
-# Beside a finished prompt, these say what was asked or answered, so the prompt may be no whole one.
-_ASKED_OR_ANSWERED: Final = re.compile(
-    r"(instruction|question|messages|conversations?|input|text|chosen|rejected)"
-    r"|(?!reference|gold|correct|expected|ideal).*"
-    r"(response|completion|answer|output|reply|generation|generated|prediction)(s|_text)?\d*",
-    re.IGNORECASE,
-)
-# A template names these, too, and they neither ask nor answer.
-_ASIDE: Final = frozenset(
-    (
-        "context", "reference", "rubric", "criterion", "score_descriptions", "feedback",
-        "scale", "lowest", "highest", "answers", "answer",
-    )
-)  # fmt: skip
 
 
 def as_judged(
@@ -56,7 +42,7 @@ def as_judged(
     if found.layout:
         return found
     names_read = frozenset(reads)
-    if _is_finished(found, names_read):
+    if is_finished(found, names_read):
         return replace(found, layout="prompt")
     if "prompt" not in names_read and found.has("prompt"):
         found = found.without("prompt")
@@ -75,42 +61,13 @@ def as_shown(record: Mapping[str, Any]) -> Record:
         return found
 
 
-def _is_finished(record: Record, reads: frozenset[str]) -> bool:
-    """Return whether `prompt` is the whole user's turn.
-
-    Raises:
-        RecordError: nobody can tell.
-    """
-    roles = sorted(record.asked & {"instruction", "response", "messages", "output"})
-    if "prompt" in reads or (roles and "prompt" not in record.asked):
-        return False
-    if "prompt" in record.asked:
-        if roles:
-            raise RecordError(f"the finished prompt is named, and {names(roles)} beside it: name one or the other")
-        return True
-    if not record.has("prompt"):
-        return False
-    also = reads - _ASIDE
-    beside = [name for name in record if name in also or _ASKED_OR_ANSWERED.fullmatch(name)]
-    if rivals := [name for name in beside if record.has(name) and record[name] not in ([], {})]:
-        raise RecordError(
-            f"the record has 'prompt', and {names(rivals)} beside it, so the prompt may be the whole text to read, or "
-            "only what was asked",
-            Cure(
-                command="add --field instruction=prompt where it is what was asked (and --field response=NAME), or "
-                "--field prompt=prompt where it is finished",
-                python='give fields={"instruction": "prompt", "response": NAME} where it is what was asked, or '
-                '{"prompt": "prompt"} where it is finished',
-                http="send it as 'instruction', and the answer as 'response'; or the finished prompt without them",
-            ),
-        )
-    return True
-
-
 def _with_turns(record: Record, reads: frozenset[str]) -> Record:
     """Return the record with an instruction and a response, wherever they are; as it is where it has none."""
+    if reads & _TURNS and "messages" not in reads and not record.asked & {"response", "instruction", "output"}:
+        record = with_messages(record)
     layouts = _layouts(record, reads) if reads & _TURNS else []
-    if len(layouts) > 1:
+    beside = record.has("instruction") and not record.asked & {"messages"} and "instruction" in reads
+    if len(layouts) > 1 or (layouts == ["messages"] and beside):
         layouts = _told_apart(record, layouts)
     if layouts == ["messages"]:
         instruction, response = instruction_and_response(record["messages"])
@@ -147,20 +104,30 @@ def _told_apart(record: Record, layouts: list[str]) -> list[str]:
         try:
             turns[name] = _turns(record, name)
         except RecordError:  # messages without an answer: the other layout has one, so the two do not say the same
+            if layouts == [name]:
+                raise
             turns[name] = ("", "")
+    if layouts == ["messages"]:
+        turns["instruction"] = text_field(record, "instruction"), turns["messages"][1]
     fullest = max(layouts, key=lambda name: len(turns[name][0]))
     instruction, response = turns[fullest]
-    same = all(said.strip() == response.strip() and asked in instruction for asked, said in turns.values())
-    if same and response:
+    same = all(said.strip() == response.strip() and _is_part(asked, instruction) for asked, said in turns.values())
+    if same and (response or layouts == ["messages"]):  # an empty response is refused where it is read
         return [fullest]
     raise RecordError(
-        f"the record has {' and '.join(repr(name) for name in layouts)}, which say different things",
+        f"the record has {' and '.join(map(repr, turns))}, which say different things",
         Cure(
             command="add " + " or ".join(f"--field {name}={name}" for name in layouts),
             python="give " + " or ".join(f'fields={{"{name}": "{name}"}}' for name in layouts),
             http="send one of them, and the other under another name",
         ),
     )
+
+
+def _is_part(asked: str, instruction: str) -> bool:
+    """Return whether a text is the whole of an instruction, or whole turns or paragraphs of it."""
+    rest = f"\n\n{instruction.strip()}\n\n"
+    return not asked.strip() or any(f"{before}{asked.strip()}\n\n" in rest for before in ("\n\n", ": "))
 
 
 def _turns(record: Record, layout: str) -> tuple[str, str]:

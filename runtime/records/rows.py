@@ -1,6 +1,7 @@
 """Rows of an input, whatever its format; a broken one becomes a row with its error."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Final
 
@@ -35,6 +36,19 @@ def read_rows(source: str | Source, format_: Format | None = None) -> Iterator[R
     if not exists:
         raise RecordError(f"cannot read {source.name}: there is no such file")
     return _rows(source, reader)
+
+
+def some_rows(source: Source) -> Iterator[Row]:
+    """Return what `read_rows` does, of an input that holds at least one row.
+
+    Raises:
+        RecordError: at once where it holds none, as a table of nothing but its header.
+    """
+    rows = read_rows(source)
+    first = next(rows, None)
+    if first is None:
+        raise RecordError(f"{source.name} holds no records")
+    return chain((first,), rows)
 
 
 def _rows(source: Source, reader: Callable[[IO[bytes], Source], Iterator[Row]]) -> Iterator[Row]:

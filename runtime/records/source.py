@@ -22,6 +22,10 @@ _GZIP: Final = b"\x1f\x8b"
 # Byte order marks, the longer one first where one begins like another.
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
+_PEEKED: Final = 4096  # bytes that tell an encoding
+# Which bytes of four are NUL in text of wide characters.
+_NULS: Final = {"0101": "utf-16-le", "1010": "utf-16-be", "0111": "utf-32-le", "1110": "utf-32-be"}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -88,19 +92,32 @@ def encoding_of(stream: IO[bytes], source: Source) -> str:
     """The encoding of a text, as given or by its mark, which is passed over.
 
     Raises:
-        RecordError: no such encoding.
+        RecordError: no such encoding; or none is given, and the text is of 16 or 32 bits a character without a mark.
     """
-    start = stream.peek(4)[:4]  # type: ignore[attr-defined]
+    start = stream.peek(_PEEKED)[:_PEEKED]  # type: ignore[attr-defined]
     marked = next(((mark, encoding) for mark, encoding in _MARKS if start.startswith(mark)), None)
     encoding = source.encoding
     if marked is not None and (encoding is None or encoding.lower().replace("_", "-").startswith(marked[1][:6])):
         stream.read(len(marked[0]))
         encoding = marked[1]
+    elif encoding is None and (wide := _wide(start)):
+        raise RecordError(
+            f"{source.name} is not UTF-8 but looks like {wide.upper()} without a byte order mark: it holds NUL bytes",
+            Cure(command=f"add --encoding {wide}", python=f'give Source the encoding "{wide}"'),
+        )
     try:
         "".encode(encoding or "utf-8")
     except LookupError as error:
         raise RecordError(f"there is no encoding {encoding!r}; try utf-8, utf-16, cp1252") from error
     return encoding or "utf-8"
+
+
+def _wide(start: bytes) -> str | None:
+    """Return the encoding whose characters of Latin script have NUL bytes where a text's beginning has them."""
+    if len(start) < 4:
+        return None
+    empty = [start[place::4].count(0) * 4 > len(start) // 4 for place in range(4)]  # more than a quarter of them
+    return _NULS.get("".join("01"[each] for each in empty))
 
 
 def lines_of(stream: IO[bytes], source: Source) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Final
 from lager_onnx.models.cure import Cure, Notice
 from lager_onnx.models.question import Question
 from lager_onnx.models.values import visible
+from lager_onnx.runtime.records.finished import unread_beside
 from lager_onnx.runtime.records.record import Record
 
 _RUBRIC: Final = ("criterion", "rubric", "score_descriptions")
@@ -34,6 +35,8 @@ def _unread(record: Record, template: str, reads: Collection[str], question: Que
     lost += [name for name in sorted(record.asked) if name not in read and name not in lost]
     for name in lost:
         yield Notice(f"field {visible(name)!r} is not read: {why}")
+    if finished:
+        yield from unread_beside(record)
     if "score_descriptions" in read and record.has("score_descriptions") and not record.has("rubric"):
         yield Notice("field 'score_descriptions' is not read: it describes the scores of a 'rubric' that is text")
     if question.texts and not question.choice and not {"answers", "rubric"} & read:

@@ -1,8 +1,9 @@
 """POST /v1/chat/completions: the judge's grade as a chat's answer of one token, with logprobs, as G-Eval reads them.
 
 The messages are what the judge reads; it adds nothing of its own template. A message without text (null content, as
-beside `tool_calls`) adds nothing either. Its answer is the likeliest label of its scale, and the `top_logprobs` of that
-token are the labels' log probabilities over all layers. What cannot be kept, such as `stream`, is refused by name.
+beside `tool_calls`, or parts whose text is null) adds nothing either. Its answer is the likeliest label of its scale,
+and the `top_logprobs` of that token are the labels' log probabilities over all layers. What cannot be kept, such as
+`stream`, is refused by name.
 """
 
 import math
@@ -81,10 +82,14 @@ async def answer(service: Service, body: Chat) -> dict[str, Any]:
 def _text(message: Message, field: str) -> str:
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
-    parts = [part.get("text") for part in message.content]
+    parts = [part.get("text") for part in message.content if not _is_without_text(part)]
     if not all(isinstance(part, str) for part in parts):
         raise RequestError(f"{field}: this judge reads text only", field=field)
     return "\n".join(map(str, parts))
+
+
+def _is_without_text(part: dict[str, Any]) -> bool:
+    return part.get("type", "text") == "text" and "text" in part and part["text"] is None
 
 
 def _token(label: str, probability: float) -> dict[str, Any]:

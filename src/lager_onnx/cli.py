@@ -21,7 +21,7 @@ from lager_onnx.commands.select import select
 from lager_onnx.commands.serve import serve
 from lager_onnx.commands.tune import tune
 from lager_onnx.extras import missing_package
-from lager_onnx.models.cure import Notice
+from lager_onnx.models.cure import Interface, Notice
 from lager_onnx.models.errors import LagerError, OutputError, ReaderGoneError, StoppedError
 from lager_onnx.models.values import visible
 
@@ -93,7 +93,8 @@ def _discard_output() -> None:
 
 @click.group(cls=_Group, context_settings=_CONTEXT)
 @click.version_option(package_name="lager-onnx")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Grade responses with a language model's layers, from one ONNX model.
 
     \b
@@ -105,9 +106,10 @@ def main() -> None:
     """
     log = logging.getLogger("lager_onnx")
     if not log.handlers:
-        handler = _Handler()
-        handler.setFormatter(_OneLine("%(message)s"))
-        log.addHandler(handler)
+        log.addHandler(_Handler())
+    for handler in log.handlers:
+        if isinstance(handler, _Handler):  # a server's notices are of requests
+            handler.setFormatter(_OneLine("http" if ctx.invoked_subcommand == "serve" else "command"))
     log.setLevel(logging.INFO)
 
 
@@ -125,11 +127,15 @@ class _Handler(logging.Handler):
 
 
 class _OneLine(logging.Formatter):
-    """Formats a message as one line, whatever text of a record is in it; cures are the command line's."""
+    """Formats a message as one line, whatever text of a record is in it, with the cures of an interface."""
+
+    def __init__(self, interface: Interface):
+        super().__init__("%(message)s")
+        self._interface = interface
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record.msg, Notice):
-            return visible(record.msg.told("command"))
+            return visible(record.msg.told(self._interface))
         return visible(super().format(record))
 
 

@@ -51,10 +51,10 @@ def inspect(
     from lager_onnx.analysis.pages.layers import inspect_page  # noqa: PLC0415
     from lager_onnx.runtime.files import shown, write_file  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.records import as_record, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import as_record, some_rows  # noqa: PLC0415
     from lager_onnx.runtime.records.record import with_criterion  # noqa: PLC0415
 
-    rows = list(islice(read_rows(source), first))
+    rows = list(islice(some_rows(source), first))
     for row in rows:
         if row.error:
             raise row.error.at(row.where) from row.error

@@ -27,12 +27,12 @@ def prompt(judge_dir: Path, source: Any, criterion: str | None, as_json: bool) -
     from lager_onnx.runtime.folder import read_spec  # noqa: PLC0415
     from lager_onnx.runtime.prepared import tell  # noqa: PLC0415
     from lager_onnx.runtime.prompts import PromptEncoder  # noqa: PLC0415
-    from lager_onnx.runtime.records import as_record, read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import as_record, some_rows  # noqa: PLC0415
     from lager_onnx.runtime.records.record import with_criterion  # noqa: PLC0415
 
     encoder = PromptEncoder(judge_dir, read_spec(judge_dir))
     told = set[Notice]()
-    for row in read_rows(source):
+    for row in some_rows(source):
         try:
             if row.error:
                 raise row.error

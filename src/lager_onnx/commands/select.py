@@ -55,7 +55,7 @@ def select(
     from lager_onnx.runtime.jobs.results import ResultFile, join  # noqa: PLC0415
     from lager_onnx.runtime.jobs.select import best, grade_under_criteria, how_many  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.records import read_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import some_rows  # noqa: PLC0415
 
     check_name(output, "JSON lines")
     grades = output.with_name(output.name + ".grades.jsonl")
@@ -67,7 +67,7 @@ def select(
     names = [name.strip() for name in criteria.split(",") if name.strip()]
     if not names:
         raise click.UsageError("--criteria names none")
-    rows = list(read_rows(source))
+    rows = list(some_rows(source))
     number = how_many(keep, len(rows))
     judge = Judge.load(judge_dir, **running)
     with ResultFile(grades, resume=resume, overwrite=overwrite) as results:
