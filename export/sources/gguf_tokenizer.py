@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from transformers import PreTrainedTokenizerFast
 
 from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
-from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
+from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, check_markers, read_vocabulary
 from lager_onnx.export.sources.splitting import COMPOSED, RULES, WHOLE_WORDS
 from lager_onnx.export.sources.splitting import LLAMA3 as _LLAMA3  # noqa: F401 - its former place
 from lager_onnx.models.errors import CheckpointError
@@ -42,6 +42,7 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
         raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {INSTEAD}")
     vocabulary = read_vocabulary(reader, path, spaces=kind == _SENTENCEPIECE)
     named = _named_tokens(reader, path, vocabulary)
+    check_markers(reader, path, vocabulary)
     if kind == _WORDS:
         tokenizer = _words(reader, path, vocabulary)
     else:
