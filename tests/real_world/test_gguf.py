@@ -17,7 +17,7 @@ from lager_onnx.export.checkpoint import load_checkpoint
 from lager_onnx.export.rotary import rotary_tables
 from lager_onnx.export.verify.raw_rope import raw_frequencies
 from lager_onnx.models.errors import CheckpointError
-from support.gguf_file import add_sentencepiece, add_tokenizer, write_gguf
+from support.gguf_file import add_sentencepiece, write_gguf
 from support.tiny import CHAT_TEMPLATE, VARIANTS, make_model, make_tokenizer
 
 PLAIN = ("<think>", "</think>", "\n\n", "user")
@@ -226,47 +226,6 @@ def test_a_token_twice_is_refused(tmp_path: Path) -> None:
         load_checkpoint(str(write_gguf(tmp_path / "m.gguf", model, tokenizer, add=twice)))
 
 
-def typed(change: Any) -> Any:
-    """A writer of the byte-level tokeniser whose types of tokens are changed; by None, left out."""
-
-    def add(writer: Any, given: PreTrainedTokenizerFast) -> None:
-        add_tokenizer(writer, given)
-        name = "tokenizer.ggml.token_type"
-        if change is None:
-            del writer.kv_data[0][name]
-        else:
-            types = writer.kv_data[0][name].value
-            types[:] = [change.get(id_, change.get("all", type_)) for id_, type_ in enumerate(types)]
-
-    return add
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (None, "which tokens are control tokens"),
-        ({"all": 1}, r"'<s>' \(0\), '</s>' \(1\), .*are ordinary text"),
-        ({4: 1}, r"'<\|end\|>' \(4\) is ordinary text"),
-        ({1: 5}, r"'</s>' \(1\) is ordinary text"),
-    ],
-)
-def test_markers_that_would_be_read_letter_by_letter_are_refused(change: Any, named: str, tmp_path: Path) -> None:
-    template = CHAT_TEMPLATE.replace("<|{{ message['role'] }}|>", "<|user|>")
-    tokenizer = make_tokenizer(chat_template=template)
-    model = make_model(*VARIANTS["llama"], len(tokenizer))
-    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, add=typed(change))
-    with pytest.raises(CheckpointError, match=rf"(?s)(?=.*tokenizer\.ggml\.token_type)(?=.*convert it again).*{named}"):
-        load_checkpoint(str(file))
-
-
-def test_user_defined_markers_are_read(tmp_path: Path) -> None:
-    """And names of tokens that merges make of letters, such as a tag in a template, are text."""
-    tokenizer = make_tokenizer()
-    model = make_model(*VARIANTS["llama"], len(tokenizer))
-    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, add=typed(dict.fromkeys(range(5), 4)))
-    assert load_checkpoint(str(file)).backend.encode("<|end|>", add_special_tokens=False).ids == [4]
-
-
 def test_the_base_of_local_attention_is_the_header_s(tmp_path: Path) -> None:
     tokenizer, scores = gemma()
     model = make_model("gemma3_text", {**GEMMA3, "bos_token_id": 2, "rope_local_base_freq": 2e4}, len(tokenizer))
@@ -300,4 +259,12 @@ def test_a_part_of_a_head_that_an_architecture_cannot_turn_is_refused(tmp_path: 
     said = keys(model, "qwen2") | {"qwen2.rope.dimension_count": 8}
     file = write_gguf(tmp_path / "m.gguf", model, tokenizer, architecture="qwen2", keys=said)
     with pytest.raises(CheckpointError, match=r"says qwen2\.rope\.dimension_count = 8, which is not read"):
+        load_checkpoint(str(file))
+
+
+def test_white_space_tokens_after_which_a_space_may_follow_are_refused(tmp_path: Path) -> None:
+    tokenizer, scores = sentencepiece(["<unk>", "<s>", "</s>"], ["\n\n"], CHAT_TEMPLATE, prefix=True)
+    model = make_model(*VARIANTS["llama"], len(tokenizer))
+    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, add=partial(add_sentencepiece, scores=scores))
+    with pytest.raises(CheckpointError, match=r"\(tokenizer\.ggml\.add_space_prefix\) and has .*tokens .*'\\n\\n'"):
         load_checkpoint(str(file))
