@@ -87,13 +87,12 @@ def _rename_pieces(model: dict[str, Any], names: Mapping[str, str]) -> set[str]:
     """
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):  # Unigram's: pieces with scores
-        found = {piece for piece, _ in vocabulary if piece in names}
         model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
-        return found
+        return {str(piece) for piece, _ in vocabulary if piece in names}
     if model.get("merges") is not None and not model.get("ignore_merges"):
         return set()
     parts = {part for merge in model.get("merges", ()) for part in _parts(merge)}
-    found = (vocabulary.keys() & names.keys()) - parts - {model.get("unk_token")}
+    found: set[str] = (set(vocabulary) & set(names)) - parts - {model.get("unk_token")}
     model["vocab"] = {names[piece] if piece in found else piece: id_ for piece, id_ in vocabulary.items()}
     return found
 
