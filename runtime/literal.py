@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from secrets import token_hex
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
@@ -51,6 +52,8 @@ class LiteralEncoder:
             token["special"] = token["id"] in self._control
         content["post_processor"] = None  # not used; it may name other tokens
         _forget_merges(content["model"], set(self._names))
+        renamed = _rename_pieces(content["model"], self._names)
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] not in renamed]
         tokenizer = Tokenizer.from_str(json.dumps(content))
         tokenizer.encode_special_tokens = True
         named = {self._names[token.content]: (id_, token) for id_, token in self._control.items()}
@@ -75,6 +78,27 @@ def _forget_merges(model: dict[str, object], control: set[str]) -> None:
     merges = model.get("merges")
     if isinstance(merges, list):
         model["merges"] = [merge for merge in merges if _made(merge) not in control]
+
+
+def _rename_pieces(model: dict[str, Any], names: Mapping[str, str]) -> set[str]:
+    """Give control tokens the other names in a vocabulary that text is looked up in; return which.
+
+    Unigram and word models find any entry in a text. BPE makes tokens by merges alone, unless it ignores them.
+    """
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):  # Unigram's: pieces with scores
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in vocabulary]
+        return {str(piece) for piece, _ in vocabulary if piece in names}
+    if model.get("merges") is not None and not model.get("ignore_merges"):
+        return set()
+    parts = {part for merge in model.get("merges", ()) for part in _parts(merge)}
+    found: set[str] = (set(vocabulary) & set(names)) - parts - {model.get("unk_token")}
+    model["vocab"] = {names[piece] if piece in found else piece: id_ for piece, id_ in vocabulary.items()}
+    return found
+
+
+def _parts(merge: object) -> tuple[str, ...]:
+    return tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) if isinstance(merge, list) else ()
 
 
 def _made(merge: object) -> str:

@@ -1,5 +1,6 @@
 """Record to token ids: template, chat wrapper, tokeniser, length check."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -185,7 +186,7 @@ class PromptEncoder:
             if self._count_control(ids) != self._own_control:
                 raise RecordError(
                     "the text holds control tokens of the judge that its tokeniser cannot read as plain characters: "
-                    f"take them out ({', '.join(self._control[id_].content for id_ in set(ids) & set(self._control))})"
+                    f"take them out ({', '.join(self._surplus_control(ids))})"
                 )
         if len(ids) > self.spec.context_length:
             raise RecordError(
@@ -198,6 +199,11 @@ class PromptEncoder:
                 f"tokeniser knows, but not the judge's embedding of {self.spec.vocabulary} tokens: take it out"
             )
         return ids
+
+    def _surplus_control(self, ids: list[int]) -> list[str]:
+        """Control tokens that a prompt has more of than the wrapper, in their order."""
+        own = Counter(self._encode(self._wrap(Turns("x"))))
+        return [self._control[id_].content for id_ in Counter(ids) - own if id_ in self._control]
 
     def _count_control(self, ids: list[int]) -> int:
         return int(np.isin(ids, self._control_ids).sum())

@@ -26,7 +26,6 @@ _ROPE_FACTORS: Final = "rope_freqs.weight"
 # Keys of the architecture that change nothing which is computed here, or only say again what tensors show.
 _HARMLESS: Final = {
     "vocab_size",
-    "rope.dimension_count",
     "attention.causal",
     "attention.key_length",
     "tensor_data_layout",
@@ -148,7 +147,7 @@ def _check_keys(reader: GGUFReader, path: Path, architecture: str, config: Any) 
             continue
         if (
             name in _HARMLESS
-            or reads(architecture, name, config)
+            or reads(architecture, name, value, config)
             or (name == "rope.scaling.type" and value == "none")
             or value == 0
         ):

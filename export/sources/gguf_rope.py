@@ -29,6 +29,7 @@ def rope_facts(reader: GGUFReader) -> dict[str, Any]:
         "num_attention_heads": heads,
         "head_dim": said("rope.dimension_count") or said("attention.key_length"),
         "rope_theta": said("rope.freq_base") or 10_000.0,
+        "rope_local_base_freq": said("rope.freq_base_swa"),
     }
     kind = said("rope.scaling.type")
     if kind not in (None, "none"):

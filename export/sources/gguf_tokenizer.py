@@ -13,7 +13,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 from transformers import PreTrainedTokenizerFast
 
 from lager_onnx.export.sources.gguf_header import INSTEAD, value_of
-from lager_onnx.export.sources.gguf_vocabulary import CONTROL, UNKNOWN, USER_DEFINED, Vocabulary, read_vocabulary
+from lager_onnx.export.sources.gguf_vocabulary import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    Vocabulary,
+    check_markers,
+    read_vocabulary,
+)
 from lager_onnx.export.sources.splitting import COMPOSED, RULES, WHOLE_WORDS
 from lager_onnx.export.sources.splitting import LLAMA3 as _LLAMA3  # noqa: F401 - its former place
 from lager_onnx.models.errors import CheckpointError
@@ -42,6 +49,7 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
         raise CheckpointError(f"{path.name} has a tokeniser of the kind {kind!r}, which is not known; {INSTEAD}")
     vocabulary = read_vocabulary(reader, path, spaces=kind == _SENTENCEPIECE)
     named = _named_tokens(reader, path, vocabulary)
+    check_markers(reader, path, vocabulary)
     if kind == _WORDS:
         tokenizer = _words(reader, path, vocabulary)
     else:
@@ -52,7 +60,7 @@ def read_tokenizer(reader: GGUFReader, path: Path) -> PreTrainedTokenizerFast:
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{begin}:0 $A:0", special_tokens=[(begin, vocabulary.tokens.index(begin))]
         )
-    _check_text(tokenizer, path)
+    _check_text(tokenizer, path, vocabulary)
     made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
     made.chat_template = value_of(reader, "tokenizer.chat_template")
     return made
@@ -136,9 +144,22 @@ def _begins(reader: GGUFReader, kind: str) -> bool:
     return kind == _SENTENCEPIECE or value_of(reader, "tokenizer.ggml.pre") in WHOLE_WORDS
 
 
-def _check_text(tokenizer: Tokenizer, path: Path) -> None:
-    read_back = tokenizer.decode(tokenizer.encode(_SAMPLE, add_special_tokens=False).ids, skip_special_tokens=False)
+def _is_user_defined(vocabulary: Vocabulary, token: str) -> bool:
+    id_ = vocabulary.ids.get(token)
+    return id_ is not None and vocabulary.types[id_] == USER_DEFINED
+
+
+def _check_text(tokenizer: Tokenizer, path: Path, vocabulary: Vocabulary) -> None:
+    encoded = tokenizer.encode(_SAMPLE, add_special_tokens=False)
+    read_back = tokenizer.decode(encoded.ids, skip_special_tokens=False)
     if read_back.strip() != _SAMPLE.strip():
+        cutting = [token for token in dict.fromkeys(encoded.tokens) if _is_user_defined(vocabulary, token)]
+        if cutting and read_back.replace(" ", "") == _SAMPLE.replace(" ", ""):
+            raise CheckpointError(
+                f"{path.name} leads texts with a space (tokenizer.ggml.add_space_prefix) and has user-defined tokens "
+                f"inside texts ({', '.join(map(repr, cutting))}); it does not say whether the text after such a token "
+                f"begins with a space too, in which tokenisers differ; {INSTEAD}"
+            )
         raise CheckpointError(
             f"the tokeniser of {path.name} loses text: {_SAMPLE!r} is read as {read_back!r}; {INSTEAD}"
         )

@@ -1,5 +1,6 @@
 """The vocabulary of a GGUF file: tokens, their types, and merges, which SentencePiece files give as scores."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,11 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = (
     for kind in (TokenType.NORMAL, TokenType.UNKNOWN, TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNUSED)
 )
 _SPACE: Final = "▁"
+_CONVERT: Final = f"convert it again with a current convert_hf_to_gguf.py, or {INSTEAD}"
+_READ_WHOLE: Final = (UNKNOWN, CONTROL, USER_DEFINED)
+_ENDS: Final = ("bos", "eos", "eot", "eom")
+# How markers of turns are written: <|im_start|>, <s>, [INST], ◁think▷.
+_MARKER: Final = re.compile(r"[<\[◁](?=.*[^\W\d_])\S+[>\]▷]")
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,11 @@ def read_vocabulary(reader: GGUFReader, path: Path, *, spaces: bool) -> Vocabula
     tokens = value_of(reader, "tokenizer.ggml.tokens")
     if not tokens:
         raise CheckpointError(f"{path.name} has no tokens (tokenizer.ggml.tokens); {INSTEAD}")
-    types = [int(type_) for type_ in value_of(reader, "tokenizer.ggml.token_type") or [NORMAL] * len(tokens)]
+    types = [int(type_) for type_ in value_of(reader, "tokenizer.ggml.token_type") or ()]
+    if not types:
+        raise CheckpointError(
+            f"{path.name} does not say which tokens are control tokens (tokenizer.ggml.token_type): {_CONVERT}"
+        )
     scores = [float(score) for score in value_of(reader, "tokenizer.ggml.scores") or []]
     merges = value_of(reader, "tokenizer.ggml.merges")
     if len(types) != len(tokens) or (scores and len(scores) != len(tokens)):
@@ -91,6 +101,41 @@ def read_vocabulary(reader: GGUFReader, path: Path, *, spaces: bool) -> Vocabula
     _refuse_twins(tokens, path)
     pairs = None if merges is None else tuple(_pair(merge, path) for merge in merges)
     return Vocabulary(tuple(tokens), tuple(types), tuple(scores), pairs)
+
+
+def check_markers(reader: GGUFReader, path: Path, vocabulary: Vocabulary) -> None:
+    """Refuse a file by whose types a marker of turns is ordinary text, which would be read letter by letter.
+
+    Markers are the tokens that the header names as begin or end, and what is written as one in the chat template,
+    where no merge makes it.
+
+    Raises:
+        CheckpointError: names the tokens.
+    """
+    template = str(value_of(reader, "tokenizer.chat_template") or "")
+    named = {value_of(reader, f"tokenizer.ggml.{name}_token_id") for name in _ENDS}
+    spelled = [
+        (id_, token)
+        for id_, (token, type_) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True))
+        if type_ not in _READ_WHOLE and len(token) > 1 and (id_ in named or (token in template and _is_marker(token)))
+    ]
+    if not spelled:
+        return
+    merges = vocabulary.merges_by_score(vocabulary.ids) if vocabulary.merges is None else vocabulary.merges
+    made = {left + right for left, right in merges}
+    wrong = [
+        f"{token!r} ({id_})" for id_, token in spelled if token not in made or (id_ in named and _is_marker(token))
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path.name} says by tokenizer.ggml.token_type that {', '.join(wrong[:6])} "
+            f"{'is' if len(wrong) == 1 else 'are'} ordinary text, which mark where a text or a turn begins and ends: "
+            f"{_CONVERT}"
+        )
+
+
+def _is_marker(token: str) -> bool:
+    return _MARKER.fullmatch(token) is not None
 
 
 def _pair(merge: str, path: Path) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from lager_onnx.export.sources.json_file import read_json
+from lager_onnx.export.sources.tokenizer_file import check_tokenizer_file
 from lager_onnx.models.errors import CheckpointError
 
 _CONFIG: Final = "tokenizer_config.json"
@@ -25,9 +26,16 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> PreTrain
     transformers 5's form), tokenizer.json is read as it is, with the special tokens and the chat template beside it.
 
     Raises:
-        CheckpointError: tokenizer_config.json is broken, or such a tokeniser has no tokenizer.json.
+        CheckpointError: tokenizer_config.json or tokenizer.json is broken, or such a tokeniser has no tokenizer.json.
     """
     content = read_json(folder / _CONFIG) if (folder / _CONFIG).exists() else {}
+    kind = content.get("tokenizer_class")
+    if kind is not None and not isinstance(kind, str):
+        raise CheckpointError(
+            f"{folder / _CONFIG} says tokenizer_class = {kind!r}: it must be a name, such as 'PreTrainedTokenizerFast'"
+        )
+    if (folder / _WHOLE).exists():
+        check_tokenizer_file(folder / _WHOLE)
     if not _is_newer(content):
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code)
     if not (folder / _WHOLE).exists():

@@ -19,12 +19,14 @@ from lager_onnx.export.lower.weight_precision import DTYPES
 from lager_onnx.export.passes.simplify import simplify
 from lager_onnx.export.sources.hf_config import understood
 from lager_onnx.export.sources.mend_tokenizer import mend_tokenizer
+from lager_onnx.export.sources.onnx_fit import check_fit, check_kind, check_types
 from lager_onnx.export.sources.onnx_fused import check_fused, fused_tables, name_sums, split_norms
 from lager_onnx.export.sources.onnx_rotary import rotary_tables
 from lager_onnx.export.sources.onnx_weights import PAST, forget_past, keep_score_rows, turn_weights, widen
 from lager_onnx.export.sources.plain_chat import PlainChat
 from lager_onnx.export.sources.source import Array
 from lager_onnx.export.sources.text_part import is_wrapped, text_content
+from lager_onnx.export.sources.tokenizer_file import read_tokenizer_file
 from lager_onnx.export.weights import Weight, narrowed
 from lager_onnx.models.errors import CheckpointError, ExportError, VerificationError
 from lager_onnx.models.families.internlm3 import MODEL_TYPE as INTERNLM3
@@ -54,10 +56,7 @@ def open_onnx(name: str) -> "OnnxModel":
     # A subfolder onnx/, as the hub has it, has the other files beside it.
     beside = next((place for place in (folder, folder.parent) if (place / "config.json").exists()), folder)
     config, facts = _config(beside / "config.json")
-    try:
-        tokenizer = Tokenizer.from_file(str(beside / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises Exception itself
-        raise CheckpointError(f"{beside / 'tokenizer.json'} cannot be read ({error})") from error
+    tokenizer = read_tokenizer_file(beside / "tokenizer.json")
     notes = mend_tokenizer(tokenizer, vars(config))
     ends = declared_ends(folder, beside)
     found = OnnxModel(name, path, config, tokenizer, PlainChat(beside, tokenizer, notes), facts, ends)
@@ -115,6 +114,7 @@ class OnnxModel:
             )
         if LOGITS not in [value.name for value in model.graph.outputs]:
             raise CheckpointError(f"{self._path} has no output 'logits': it is no causal language model")
+        check_fit(model.graph, self.config, self._path)
         check_fused(model.graph, int(self.config.max_position_embeddings))
         strange = [
             value.name
@@ -249,12 +249,14 @@ def _config(path: Path) -> tuple[SimpleNamespace, dict[str, Any]]:
     """Return the decoder's configuration, and the content of config.json as it is."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        check_kind(content.get("model_type"), path)
         own = {name: content[name] for name in ("architectures", "model_type") if name in content}
         config = SimpleNamespace(**understood(text_content(content) if is_wrapped(content) else content) | own)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): it must stand beside the ONNX file") from error
     if missing := [name for name in _NEEDED if not getattr(config, name, None)]:
         raise CheckpointError(f"{path} does not say {', '.join(missing)}")
+    check_types(config, path)
     if config.model_type == INTERNLM3:
         config.architectures = ["LlamaForCausalLM"]
     return config, content

@@ -13,6 +13,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from lager_onnx.export.sources.json_file import read_json
 from lager_onnx.models.chat import is_control
 from lager_onnx.models.errors import CheckpointError
 
@@ -23,7 +24,8 @@ class PlainChat:
     """See `Chat`.
 
     Args:
-        folder: holds tokenizer_config.json, and perhaps chat_template.jinja.
+        folder: may hold tokenizer_config.json (or special_tokens_map.json, of older files) and chat_template.jinja;
+            without them there are no names of tokens, or no template.
         tokenizer: of the same folder.
         notes: see `Chat`.
 
@@ -85,14 +87,15 @@ class _Generation(Extension):
 
 def _read(folder: Path) -> tuple[dict[str, Any], Any]:
     """The tokeniser's settings, and the template or templates."""
-    path = folder / "tokenizer_config.json"
+    names = (folder / name for name in ("tokenizer_config.json", "special_tokens_map.json"))
+    path = next((path for path in names if path.exists()), None)
+    settings = {} if path is None else read_json(path)
+    template = settings.get("chat_template")
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        template = settings.get("chat_template")
         path = folder / "chat_template.jinja"
         if path.exists():
             return settings, path.read_text(encoding="utf-8")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error})") from error
     if isinstance(template, list):
         template = {str(each.get("name")): each.get("template") for each in template if isinstance(each, dict)}

@@ -253,3 +253,15 @@ def test_a_grade_reads_well(judge: Judge, writing_judge: Path) -> None:
     assert "30 layers" not in repr(judge.spec)
     assert f"{judge.spec.num_layers} layers" in repr(judge.spec)
     assert "1, 2, 3, 4, 5" in repr(judge.spec)
+
+
+def test_a_dash_is_standard_output(tiny_judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = written(tmp_path / "in.jsonl", rows_of(2))
+    found = [lager("score", tiny_judge, source, "--device", "cpu", *more) for more in ((), ("-o", "-"))]
+    assert [json.loads(line)["id"] for line in found[1].stdout.splitlines()] == [0, 1]
+    assert found[0].stdout == found[1].stdout
+    assert not (tmp_path / "-").exists()
+    refused = lager("score", tiny_judge, source, "-o", "-", "--resume")
+    assert refused.exit_code == 2
+    assert "--resume needs the file" in refused.stderr

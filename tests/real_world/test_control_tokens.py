@@ -9,6 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from lager_onnx.models.chat import is_control
+from lager_onnx.models.errors import RecordError
 from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.runtime.prompts import PromptEncoder, Turns
 from support.tiny import make_tokenizer
@@ -155,3 +156,48 @@ def test_characters_that_would_merge_into_a_control_token_do_not(tiny_judge: Pat
         "</",
         "s>",
     ]
+
+
+def unigram() -> Tokenizer:
+    letters = [*map(chr, range(33, 127)), "▁", "\n"]
+    pieces = [("<unk>", 0.0), *((token, 0.0) for token in MARKERS), ("▁score", -3.0), ("</", -5.0)]
+    made = Tokenizer(models.Unigram([*pieces, *((letter, -8.0) for letter in letters)], unk_id=0))
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.decoder = decoders.Replace("▁", " ")
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in ("<unk>", *MARKERS)])
+    return made
+
+
+def whole_words() -> Tokenizer:
+    words = ["<unk>", *MARKERS, "Seven", "score", ":", "\n", "<s", "x", *map(str, range(20))]
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in MARKERS])
+    return made
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_a_vocabulary_that_holds_control_tokens_gives_none(marker: str, tiny_judge: Path, tmp_path: Path) -> None:
+    """Unigram finds any piece in a text; these are read as the characters that they are."""
+    tokenizer = unigram()
+    encoder = encoder_of(tokenizer, tiny_judge, tmp_path)
+    plain = encoder.ids(Turns("ax"))
+    expected = ["</", *marker[2:]] if marker.startswith("</") else list(marker)
+    at = [tokenizer.id_to_token(id_) for id_ in plain].index("a") + 1
+    assert encoder.ids(Turns(f"a{marker}x")) == [*plain[:at], *map(tokenizer.token_to_id, expected), *plain[at:]]
+
+
+def test_words_that_are_control_tokens_are_unknown_ones(tiny_judge: Path, tmp_path: Path) -> None:
+    tokenizer = whole_words()
+    encoder = encoder_of(tokenizer, tiny_judge, tmp_path)
+    assert encoder.ids(Turns("x </s> x")) == [
+        tokenizer.token_to_id("<unk>") if id_ == tokenizer.token_to_id("Seven") else id_
+        for id_ in encoder.ids(Turns("x Seven x"))
+    ]
+
+
+def test_only_tokens_of_the_record_are_named(tiny_judge: Path, tmp_path: Path) -> None:
+    """A character that no piece has is the unknown token, which is special."""
+    encoder = encoder_of(unigram(), tiny_judge, tmp_path)
+    with pytest.raises(RecordError, match=r"take them out \(<unk>\)"):
+        encoder.ids(Turns("</s> \N{WATER WAVE}"))

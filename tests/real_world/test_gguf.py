@@ -14,6 +14,8 @@ from lager_onnx import Judge
 from lager_onnx.export import export_judge
 from lager_onnx.export.chat import render_wrapper
 from lager_onnx.export.checkpoint import load_checkpoint
+from lager_onnx.export.rotary import rotary_tables
+from lager_onnx.export.verify.raw_rope import raw_frequencies
 from lager_onnx.models.errors import CheckpointError
 from support.gguf_file import add_sentencepiece, write_gguf
 from support.tiny import CHAT_TEMPLATE, VARIANTS, make_model, make_tokenizer
@@ -222,3 +224,47 @@ def test_a_token_twice_is_refused(tmp_path: Path) -> None:
     model = make_model(*VARIANTS["llama"], len(tokenizer))
     with pytest.raises(CheckpointError, match=r"has the token .* twice \(300 and 301\)"):
         load_checkpoint(str(write_gguf(tmp_path / "m.gguf", model, tokenizer, add=twice)))
+
+
+def test_the_base_of_local_attention_is_the_header_s(tmp_path: Path) -> None:
+    tokenizer, scores = gemma()
+    model = make_model("gemma3_text", {**GEMMA3, "bos_token_id": 2, "rope_local_base_freq": 2e4}, len(tokenizer))
+    said = keys(model, "gemma3") | {"gemma3.attention.sliding_window": 8, "gemma3.rope.freq_base_swa": 2e4}
+    add = partial(add_sentencepiece, scores=scores)
+    same_angles(write_gguf(tmp_path / "m.gguf", model, tokenizer, architecture="gemma3", keys=said, add=add), model)
+
+
+def same_angles(file: Path, model: Any) -> None:
+    """The file's angles are those of the model that it was made of, and those that its header leads to."""
+    found = load_checkpoint(str(file))
+    expected = rotary_tables(model, 40)
+    angles = raw_frequencies(found.facts, 40) or {}
+    assert expected.keys() == angles.keys()
+    for kind, (cos, sin) in found.rotary_tables(40).items():
+        np.testing.assert_allclose((cos, sin), expected[kind], atol=1e-5)
+        np.testing.assert_allclose(cos, np.cos(np.outer(np.arange(40), angles[kind][0])), atol=1e-5)
+
+
+@pytest.mark.parametrize("turned", [8, 16])
+def test_a_part_of_a_head_is_turned(turned: int, tmp_path: Path) -> None:
+    tokenizer = byte_level()
+    model = make_model("phi3", {"sliding_window": None, "partial_rotary_factor": turned / 16}, len(tokenizer))
+    said = keys(model, "phi3") | {"phi3.rope.dimension_count": turned}
+    same_angles(write_gguf(tmp_path / "m.gguf", model, tokenizer, architecture="phi3", keys=said), model)
+
+
+def test_a_part_of_a_head_that_an_architecture_cannot_turn_is_refused(tmp_path: Path) -> None:
+    tokenizer = byte_level()
+    model = make_model("qwen2", {}, len(tokenizer))
+    said = keys(model, "qwen2") | {"qwen2.rope.dimension_count": 8}
+    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, architecture="qwen2", keys=said)
+    with pytest.raises(CheckpointError, match=r"says qwen2\.rope\.dimension_count = 8, which is not read"):
+        load_checkpoint(str(file))
+
+
+def test_white_space_tokens_after_which_a_space_may_follow_are_refused(tmp_path: Path) -> None:
+    tokenizer, scores = sentencepiece(["<unk>", "<s>", "</s>"], ["\n\n"], CHAT_TEMPLATE, prefix=True)
+    model = make_model(*VARIANTS["llama"], len(tokenizer))
+    file = write_gguf(tmp_path / "m.gguf", model, tokenizer, add=partial(add_sentencepiece, scores=scores))
+    with pytest.raises(CheckpointError, match=r"\(tokenizer\.ggml\.add_space_prefix\) and has .*tokens .*'\\n\\n'"):
+        load_checkpoint(str(file))

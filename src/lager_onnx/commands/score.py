@@ -13,7 +13,9 @@ from lager_onnx.commands.options import CRITERION, DROP_UNNAMED, JUDGE_DIR, PATH
 @click.command()
 @JUDGE_DIR
 @click.argument("input", metavar="INPUT")
-@click.option("-o", "--output", type=PATH, help="JSON lines, a name such as scores.jsonl; standard output by default.")
+@click.option(
+    "-o", "--output", type=PATH, help="JSON lines, a name such as scores.jsonl; - or nothing for standard output."
+)
 @reads_records("input")
 @CRITERION
 @click.option("--details", is_flag=True, help="Add the baselines, the logits of every layer and the token count.")
@@ -88,6 +90,8 @@ def score(
     from lager_onnx.runtime.records import read_rows, some_rows  # noqa: PLC0415
     from lager_onnx.runtime.records.count import count_rows  # noqa: PLC0415
 
+    if output is not None and str(output) == "-":
+        output = None
     if resume and overwrite:
         raise click.UsageError("--resume keeps what --overwrite replaces: choose one")
     if resume and not output:
