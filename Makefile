@@ -19,7 +19,7 @@ WORKERS ?= 2
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not large"
 
-# Real judges in 8 bits, whose export takes minutes.
+# Real judges in 8 bits, whose export takes minutes; a real judge in an environment without PyTorch.
 test-large: $(VENV)/.installed
 	$(BIN)/pytest -m large
 

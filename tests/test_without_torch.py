@@ -141,6 +141,7 @@ def cpu_only(bare: Path, wheel: Path) -> Path:
     return bare
 
 
+@pytest.mark.large
 @pytest.mark.slow
 def test_a_real_judge_scores_without_torch(cpu_only: Path, smollm2_judge: Path, tmp_path: Path) -> None:
     installed = json.loads(subprocess.check_output([cpu_only / "pip", "list", "--format", "json"]))

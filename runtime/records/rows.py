@@ -44,7 +44,15 @@ def some_rows(source: Source) -> Iterator[Row]:
     Raises:
         RecordError: at once where it holds none, as a table of nothing but its header.
     """
-    rows = read_rows(source)
+    return at_least_one(read_rows(source), source)
+
+
+def at_least_one(rows: Iterator[Row], source: Source) -> Iterator[Row]:
+    """Return rows as they are.
+
+    Raises:
+        RecordError: at once where there is none.
+    """
     first = next(rows, None)
     if first is None:
         raise RecordError(f"{source.name} holds no records")

@@ -87,7 +87,7 @@ def score(
     from lager_onnx.runtime.jobs.results import ResultFile  # noqa: PLC0415
     from lager_onnx.runtime.jobs.score import Options, grade_rows  # noqa: PLC0415
     from lager_onnx.runtime.judge import Judge  # noqa: PLC0415
-    from lager_onnx.runtime.records import read_rows, some_rows  # noqa: PLC0415
+    from lager_onnx.runtime.records import at_least_one, read_rows  # noqa: PLC0415
     from lager_onnx.runtime.records.count import count_rows  # noqa: PLC0415
 
     if output is not None and str(output) == "-":
@@ -110,8 +110,9 @@ def score(
         click.echo(f"{output}: {count} rows graded", err=True)
         return
     check_output(output, source.path)
-    rows = read_rows(source) if resume else some_rows(source)
+    rows = read_rows(source)
     judge = Judge.load(judge_dir, **running).with_reasoning(reasoning and replace(reasoning, drop=drop_unnamed))
+    rows = rows if resume else at_least_one(rows, source)  # after the judge: standard input may come late
     with ResultFile(output, resume=resume, overwrite=overwrite) as results:
         total = count_rows(source) if sys.stderr.isatty() else None  # elsewhere no bar is shown
         summary = grade_rows(judge, rows, results, chosen, total=total)
