@@ -95,12 +95,13 @@ def text_field(record: Mapping[str, Any], name: str, *, optional: bool = False) 
                 http=f'add "{name}": "{name}" to fields to read it as both',
             ),
         )
-    raise RecordError(f"field {name!r} is missing; the record has {names(original)}", _where_it_may_be(record, name))
+    raise RecordError(
+        f"field {name!r} is missing; the record has {names(original)}", _where_it_may_be(record, original, name)
+    )
 
 
-def _where_it_may_be(record: Mapping[str, Any], name: str) -> Cure:
+def _where_it_may_be(record: Mapping[str, Any], original: Mapping[str, Any], name: str) -> Cure:
     """Return how to name the column that holds a missing field: the likeliest of those that nothing else reads."""
-    original = getattr(record, "original", None) or record
     read = [record[each] for each in getattr(record, "asked", ()) if each in record]
     free = {column: value for column, value in original.items() if not any(value is each for each in read)}
     column = likely_column(name, free)

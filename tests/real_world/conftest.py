@@ -12,6 +12,12 @@ from lager_onnx import Judge
 from lager_onnx.cli import main
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps layer logits in the test's own folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def judge(tiny_judge: Path) -> Judge:
     return Judge.load(tiny_judge, device="cpu", threads=1)

@@ -12,10 +12,7 @@ from lager_onnx.analysis import compare, cut, evaluate
 from lager_onnx.cli import main
 from support.labelled import labelled
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -19,14 +18,10 @@ from lager_onnx.models.spec import JudgeSpec
 from lager_onnx.models.template import Template
 from support.labelled import labelled
 
-VALUES = np.arange(1.0, 6.0)
 RECORD = {"instruction": "Name a prime.", "response": "good"}
-TEXTS = ["good", "bad", "ok", "the answer is good", "good", "bad", "good"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

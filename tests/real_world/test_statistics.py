@@ -32,14 +32,11 @@ from lager_onnx.runtime.repeats import Repeats
 from lager_onnx.runtime.session import open_session
 from support.labelled import labelled
 
-VALUES = np.arange(1.0, 6.0)
 RECORD = {"instruction": "Name a prime.", "response": "good"}
 TEXTS = ["good", "bad", "ok", "the answer is good", "good", "bad", "good"]
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 class NoisyEngine:
